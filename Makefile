@@ -1,0 +1,144 @@
+# The front door. `make help` is the manual.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# What can be set on the command line, e.g. `make deploy INVENTORY=inventories/production`
+INVENTORY ?= inventories/lab
+LAB       ?= matchpoint
+TOPOLOGY  ?= single
+PUBLISH   ?= $(if $(filter matchpoint,$(LAB)),1,0)
+STRATEGY  ?= mitogen
+HOST      ?= mp1
+PORT      ?= 8000
+
+# Everything that is fetched or made stays in the checkout.
+export MATCHPOINT_LAB := $(LAB)
+export UV_CACHE_DIR := $(CURDIR)/.cache/uv
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
+export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+export npm_config_cache := $(CURDIR)/.cache/npm
+-include .lab/engine.env
+ifdef DOCKER_HOST
+export DOCKER_HOST
+endif
+ifeq ($(STRATEGY),mitogen)
+export ANSIBLE_STRATEGY := mitogen_linear
+export ANSIBLE_STRATEGY_PLUGINS := $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/ansible_mitogen/plugins/strategy)
+else
+export ANSIBLE_STRATEGY := $(STRATEGY)
+endif
+
+UV     := .tools/bin/uv
+RUN    := $(UV) run --frozen --quiet
+DRIVER := $(RUN) python docker/lab/lab.py --lab $(LAB)
+
+# options of `make deploy`
+PLAYBOOK_FLAGS := $(if $(filter 1,$(CHECK)),--check --diff) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TAGS),--tags $(TAGS)) $(ARGS)
+
+.PHONY: help
+help: ## This page
+	@printf 'Matchpoint\n\n'
+	awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	printf '\nSettings: INVENTORY=%s LAB=%s TOPOLOGY=%s PUBLISH=%s STRATEGY=mitogen|linear CHECK=1 LIMIT=host TAGS=role\n' \
+	  $(INVENTORY) $(LAB) $(TOPOLOGY) $(PUBLISH)
+
+##@ Try it
+.PHONY: play
+play: python ## The game alone on http://localhost:8000: no root, no Docker, no services (PORT=8000)
+	@exec $(UV) run --frozen --quiet --no-default-groups --group runtime --group play python app/manage.py play --port $(PORT)
+
+.PHONY: up
+up: ## Production on this machine: boot a lab host, deploy onto it, play a match through it
+	@started=$$SECONDS
+	$(MAKE) lab
+	$(MAKE) deploy
+	$(MAKE) gate
+	$(DRIVER) info
+	printf '  (took %s s)\n' $$((SECONDS - started))
+
+.PHONY: lab
+lab: lab-tools ## Boot the lab's hosts without deploying (LAB=name TOPOLOGY=single)
+	@$(DRIVER) up --topology $(TOPOLOGY) $(if $(filter 1,$(PUBLISH)),--publish)
+
+.PHONY: down
+down: python ## Remove what `make up` made
+	@$(DRIVER) down
+
+.PHONY: lab-status
+lab-status: python ## The lab's hosts and their addresses
+	@$(DRIVER) status
+
+.PHONY: ssh
+ssh: python ## A shell on a lab host (HOST=mp1)
+	@$(DRIVER) ssh $(HOST)
+
+##@ Operate a site
+.PHONY: deploy
+deploy: ops-tools ## Make the hosts of INVENTORY what they should be (CHECK=1: only show what would change)
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/site.yml $(PLAYBOOK_FLAGS)
+
+.PHONY: preflight
+preflight: ops-tools ## Check settings and hosts, change nothing
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/site.yml --tags preflight $(ARGS)
+
+.PHONY: gate
+gate: ops-tools ## Through the public address: page, certificate, a real match, all targets up, no page firing
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/gate.yml $(ARGS)
+
+.PHONY: verify
+verify: ops-tools ## Test the deployed hosts of INVENTORY; changes nothing on them
+	@$(RUN) pytest tests/infra --inventory $(INVENTORY) $(ARGS)
+	$(MAKE) gate
+
+.PHONY: staff
+staff: ops-tools ## Make the first staff account (NAME=you EMAIL=you@example.com); prints how to set its password
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/staff.yml -e staff_name='$(NAME)' -e staff_email='$(EMAIL)'
+
+##@ Develop
+.PHONY: test
+test: ## Everything: code, roles, rules, then a lab from nothing, verified, played in browsers, broken and rebooted
+	@tests/run $(ARGS)
+
+.PHONY: test-fast
+test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules
+	@$(RUN) pytest $(ARGS)
+
+.PHONY: lint
+lint: python lint-tools ## ruff, mypy, ansible-lint, yamllint, shellcheck, eslint, tsc
+	@$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy app
+	MYPYPATH=docker/lab $(RUN) mypy --strict docker/lab/*.py
+	$(RUN) yamllint --strict .
+	$(RUN) ansible-lint --offline
+	git ls-files -z '*.sh' .ci/run tests/run | xargs -0 shellcheck
+	npx --no-install eslint .
+	npx --no-install tsc --noEmit
+
+.PHONY: format
+format: python ## Format Python
+	@$(RUN) ruff format . && $(RUN) ruff check --fix .
+
+.PHONY: clean
+clean: ## Remove what was fetched and built; not the lab, not the secrets
+	@rm -rf .cache .venv .tools node_modules certs/out
+
+# What the targets above need; each is quick when it is there.
+.PHONY: python lab-tools ops-tools rules-tools lint-tools
+python:
+	@docker/lab/bootstrap.sh python
+	$(UV) sync --frozen --quiet
+lab-tools:
+	@docker/lab/bootstrap.sh python lab
+	$(UV) sync --frozen --quiet
+ops-tools: python
+rules-tools:
+	@docker/lab/bootstrap.sh rules
+lint-tools: node_modules
+	@docker/lab/bootstrap.sh lint
+node_modules: package-lock.json
+	@npm ci --silent --no-audit --no-fund && touch node_modules

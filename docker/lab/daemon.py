@@ -1,0 +1,107 @@
+"""The Docker engine: whichever answers, else one of our own that keeps its data in the checkout."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException
+
+from output import LabError, step
+
+RUN_DIR = Path("/run/matchpoint-lab")
+OWN_SOCKET = f"unix://{RUN_DIR}/docker.sock"
+PID_FILE = RUN_DIR / "docker.pid"
+
+NO_DOCKER = (
+    "The lab needs a Docker engine, and {why}. Install Docker and run `make up` again, "
+    "or run `make play`: the game alone, without Docker and without root."
+)
+
+
+def _answers(base_url: str | None) -> docker.DockerClient | None:
+    try:
+        client = docker.DockerClient(base_url=base_url, timeout=120) if base_url else docker.from_env(timeout=120)
+        client.ping()
+    except DockerException:
+        return None
+    return client
+
+
+def connect() -> docker.DockerClient | None:
+    """The engine that answers: the user's own (``DOCKER_HOST`` or the default socket), else the lab's. Sets ``DOCKER_HOST``."""
+    client = _answers(None)
+    if client is None and (client := _answers(OWN_SOCKET)):
+        os.environ["DOCKER_HOST"] = OWN_SOCKET
+    return client
+
+
+def ensure(data_dir: Path) -> docker.DockerClient:
+    """An engine that answers; starts one when there is none.
+
+    Raises LabError when no engine can run here.
+    """
+    if client := connect():
+        return client
+    dockerd = shutil.which("dockerd")
+    if dockerd is None:
+        raise LabError(NO_DOCKER.format(why="there is none on this machine"))
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    if as_root and Path("/run/docker.sock").exists():
+        raise LabError(NO_DOCKER.format(why="the one of this machine does not let this user in (`sudo usermod -aG docker $USER` does)"))
+    step("starting a Docker engine of the lab's own")
+    data_dir.mkdir(parents=True, exist_ok=True)
+    subprocess.run([*as_root, "mkdir", "-p", str(RUN_DIR)], check=True)
+    log = data_dir.parent / "dockerd.log"
+    with log.open("ab") as out:
+        subprocess.Popen(
+            [
+                *as_root, dockerd, "--host", OWN_SOCKET, "--group", str(os.getgid()), "--data-root", str(data_dir),
+                "--exec-root", str(RUN_DIR / "exec"), "--pidfile", str(PID_FILE),
+                "--bridge", "none", "--containerd-namespace", "matchpoint", "--log-level", "warn",
+            ],
+            stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if client := _answers(OWN_SOCKET):
+            os.environ["DOCKER_HOST"] = OWN_SOCKET
+            return client
+        time.sleep(0.2)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+    raise LabError(NO_DOCKER.format(why=f"the one that was started did not answer within 60 s (end of {log}):\n{tail}\n"))
+
+
+def stop_own(client: docker.DockerClient) -> None:
+    """Stops the engine if it is the lab's own and nobody uses it any more, and removes what it left in the kernel."""
+    if os.environ.get("DOCKER_HOST") != OWN_SOCKET or client.containers.list(all=True):
+        return
+    step("stopping the lab's Docker engine")
+    client.close()
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    pid = int(PID_FILE.read_text())
+    subprocess.run([*as_root, "kill", f"-{signal.SIGTERM.value}", str(pid)], check=True)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    _remove_chains(as_root)
+    subprocess.run([*as_root, "rm", "-rf", str(RUN_DIR)], check=True)
+
+
+def _remove_chains(as_root: list[str]) -> None:
+    """Docker leaves its iptables chains behind; they are ours to remove, because the engine was."""
+    for table in ("filter", "nat"):
+        rules = subprocess.run(
+            [*as_root, "iptables", "-t", table, "-S"], check=False, capture_output=True, text=True
+        ).stdout.splitlines()
+        chains = [rule.split()[1] for rule in rules if rule.startswith("-N DOCKER")]
+        for rule in rules:
+            words = rule.split()
+            if words[0] == "-A" and "-j" in words and words[words.index("-j") + 1] in chains:
+                subprocess.run([*as_root, "iptables", "-t", table, "-D", *words[1:]], check=False, capture_output=True)
+        for action in ("-F", "-X"):
+            for chain in chains:
+                subprocess.run([*as_root, "iptables", "-t", table, action, chain], check=False, capture_output=True)
