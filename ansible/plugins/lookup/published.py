@@ -1,0 +1,35 @@
+"""Merge what roles publish about themselves: the packages they need, the ports they open, the targets they offer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+DOCUMENTATION = """
+name: published
+short_description: what parts of roles publish
+description:
+  - Every role has C(meta/publish.yml), a dict of parts. A part is a dict of lists, such as C(packages) or C(scrape).
+  - Returns one dict with the lists of all the named parts joined. Values may be templates over the host's variables.
+options:
+  _terms:
+    description: names of parts, C(role/part), or C(role) for the part named like its role
+    required: true
+"""
+
+
+class LookupModule(LookupBase):
+    def run(self, terms, variables=None, **kwargs):
+        roles = Path(variables["playbook_dir"]).parent / "roles"
+        self._templar.available_variables = variables
+        merged: dict[str, list] = {}
+        for term in terms:
+            role, _, part = term.partition("/")
+            parts = self._loader.load_from_file(str(roles / role / "meta/publish.yml"), trusted_as_template=True)
+            if (part or role) not in parts:
+                raise AnsibleLookupError(f"roles/{role}/meta/publish.yml has no part {part or role!r}")
+            for key, values in self._templar.template(parts[part or role]).items():
+                merged.setdefault(key, []).extend(value for value in values if value not in merged[key])
+        return [merged]
