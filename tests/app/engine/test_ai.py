@@ -1,0 +1,74 @@
+"""The computer player is human enough: levels differ, rallies are neither over at once nor endless."""
+
+import random
+from collections.abc import Callable
+from statistics import median
+
+import engine
+import pytest
+from engine import Event, MatchState, Rules
+from engine.ai import SKILLS, plan
+
+
+def duel(levels: tuple[str, str], seed: int) -> tuple[MatchState, list[int]]:
+    """A match of two computer players: the final state and the hits of each rally."""
+    rng: Callable[[], float] = random.Random(seed).random
+    state = engine.initial(Rules(points=5))
+    plans: list[list[tuple[int, float]]] = [[], []]
+    rallies: list[int] = []
+
+    def fold(events: tuple[Event, ...]) -> None:
+        nonlocal state
+        for event in events:
+            state = engine.apply(state, event)
+            if event.k in ("serve", "hit", "point"):
+                plans[:] = [plan(state, side, levels[side], rng, event.t) for side in (0, 1)]
+            if event.k == "point":
+                rallies.append(state.rally_hits)
+
+    while state.phase != "over":
+        crossing = engine.next_crossing(state)
+        if crossing is None:
+            fold(engine.serve(state, state.t + 1_200_000, -1 if rng() < 0.5 else 1, rng() - 0.5))
+            continue
+        due = [(moves[0][0], side) for side, moves in enumerate(plans) if moves and moves[0][0] < crossing.t]
+        if due:
+            t, side = min(due)
+            fold(engine.move(state, t, side, plans[side].pop(0)[1]))
+        else:
+            fold(engine.decide(state))
+    return state, rallies
+
+
+@pytest.mark.parametrize(("weak", "strong"), [("easy", "normal"), ("normal", "hard")])
+def test_the_better_level_wins_most_matches(weak: str, strong: str) -> None:
+    wins = sum(duel((weak, strong), seed)[0].winner == 1 for seed in range(20))
+    assert wins >= 16
+
+
+@pytest.mark.parametrize("level", SKILLS)
+def test_rallies_have_a_sensible_length(level: str) -> None:
+    rallies = [hits for seed in range(12) for hits in duel((level, level), seed)[1]]
+    assert 2 <= median(rallies) <= 60
+    assert max(rallies) < 300
+
+
+@pytest.mark.parametrize("level", SKILLS)
+def test_a_plan_is_in_order_and_ends_before_the_ball_is_there(level: str) -> None:
+    state = engine.initial()
+    for event in engine.serve(state, 1_200_000, 1, 0.5):
+        state = engine.apply(state, event)
+    crossing = engine.next_crossing(state)
+    assert crossing is not None
+    moves = plan(state, 1, level, random.Random(1).random, now=100_000)
+    times = [t for t, _ in moves]
+    assert times == sorted(times)
+    assert times[0] > 1_200_000
+    assert times[-1] < crossing.t
+
+
+def test_the_side_without_the_ball_drifts_to_the_middle() -> None:
+    state = engine.initial()
+    ((t, target),) = plan(state, 0, "easy", random.Random(1).random, now=0)
+    assert t > 0
+    assert 240 <= target <= 360
