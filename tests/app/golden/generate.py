@@ -74,8 +74,11 @@ class Recorder:
             elif chance < 0.25:  # an input from beyond the defender's crossing settles it
                 self.call("move", max(now, crossing.t) + int(self.between(0, 2)), crossing.side, self.between(50, 550))
             else:
-                aim = crossing.y + self.between(-66, 66)
-                start = min(now + int(self.between(0, 150_000)), max(now, crossing.t - 1))
+                aim, delay = crossing.y + self.between(-63, 63), self.between(0, 150_000)
+                if self.random() < 0.1:  # the very edge of the paddle, reached in time
+                    reach = self.state.rules.reach + (-0.001, 0.0, 0.001)[int(self.between(0, 3))]
+                    aim, delay = crossing.y + (reach if self.random() < 0.5 else -reach), 0
+                start = min(now + int(delay), max(now, crossing.t - 1))
                 self.call("move", start, crossing.side, aim, len(self.steps))
                 if self.state.ball is not None:
                     self.call("decide")
@@ -99,7 +102,18 @@ def render() -> str:
     """The file's text, one step a line."""
     matches = [play(seed, engine.Rules(points=points)) for seed, points in ((1, 3), (2, 5), (3, 7))]
     # Other numbers, so that no constant hides in either engine.
-    odd = engine.Rules(points=5, width=1234.5, height=432.1, ball_radius=7.3, paddle_half=41.7, paddle_speed=777.7)
+    odd = engine.Rules(
+        points=5,
+        width=1234.5,
+        height=432.1,
+        ball_radius=7.3,
+        paddle_half=41.7,
+        paddle_speed=777.7,
+        serve_speed=543.2,
+        speed_gain=1.07,
+        speed_max=654.3,
+        slope_max=0.77,
+    )
     matches.append(play(4, odd))
     matches.append(play(5, engine.Rules(), forfeit=True))
     lines = []
