@@ -1,0 +1,36 @@
+import secrets
+import string
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+PUBLIC_ID_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def public_id_new() -> str:
+    """A random id of 12 letters and digits (62 bits), for URLs and the wire."""
+    return "".join(secrets.choice(PUBLIC_ID_ALPHABET) for _ in range(12))
+
+
+class User(AbstractUser):
+    """A person with an account. Guests have none: see accounts.players."""
+
+    public_id = models.CharField(max_length=12, default=public_id_new, editable=False)
+    display_name = models.CharField(
+        _("display name"), max_length=30, blank=True, help_text=_("What other players see. Your username if empty.")
+    )
+
+    class Meta(AbstractUser.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="user_public_id_unique"),
+            models.UniqueConstraint(Lower("username"), name="user_username_unique_any_case"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return self.display_name or self.username

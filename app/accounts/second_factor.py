@@ -1,0 +1,31 @@
+"""Has this session used a second factor lately? The admin, and later the consoles, open for staff only if so."""
+
+import time
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
+from django.conf import settings
+from django.http import HttpRequest
+
+from accounts.models import User
+
+_SESSION_KEY = "second_factor"
+
+
+def second_factor_record(request: HttpRequest, user: User) -> None:
+    """Note in the session that `user` has just proved a second factor."""
+    request.session[_SESSION_KEY] = {"user": user.pk, "at": int(time.time())}
+
+
+def second_factor_is_fresh(request: HttpRequest) -> bool:
+    """Whether the session's user proved a second factor within STAFF_SECOND_FACTOR_MAX_AGE_S, and still has one."""
+    record = request.session.get(_SESSION_KEY)
+    if not record or record["user"] != request.user.pk:
+        return False
+    age_s = time.time() - record["at"]
+    return 0 <= age_s < settings.STAFF_SECOND_FACTOR_MAX_AGE_S and second_factor_exists(request.user)
+
+
+def second_factor_exists(user: User) -> bool:
+    """Whether `user` has set up TOTP."""
+    return is_mfa_enabled(user, [Authenticator.Type.TOTP])

@@ -1,0 +1,41 @@
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+from allauth.account.models import EmailAddress
+from django.contrib.auth.password_validation import validate_password
+from django.db import transaction
+
+from accounts.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class StaffResult:
+    user: User
+    outcome: Literal["created", "promoted", "unchanged"]
+
+
+@transaction.atomic
+def staff_create(*, username: str, email: str, password: str | None) -> StaffResult:
+    """Make sure that `username` is an administrator. An existing account keeps its password and address.
+
+    Without a password the account gets a random one that nobody knows; it is then set by mail or by a link.
+    ValidationError when the password is too weak or the name or address is malformed.
+    """
+    user = User.objects.select_for_update().filter(username__iexact=username).first()
+    if user is not None:
+        if user.is_staff and user.is_superuser and user.is_active:
+            return StaffResult(user, "unchanged")
+        user.is_staff = user.is_superuser = user.is_active = True
+        user.save(update_fields=["is_staff", "is_superuser", "is_active"])
+        return StaffResult(user, "promoted")
+
+    user = User(username=username, email=email, is_staff=True, is_superuser=True)
+    if password is not None:
+        validate_password(password, user)
+    user.set_password(password or secrets.token_urlsafe(32))
+    user.full_clean()
+    user.save()
+    # The operator vouches for the address: without a verified one, TOTP could not be set up.
+    EmailAddress.objects.create(user=user, email=email.lower(), verified=True, primary=True)
+    return StaffResult(user, "created")

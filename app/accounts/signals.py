@@ -1,0 +1,45 @@
+"""Hooks into logging in, which belongs to Django and allauth. What they do is in services."""
+
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authenticator_added, authenticator_used
+from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.http import HttpRequest
+from prometheus_client import Counter
+
+from accounts.models import User
+from accounts.players import guest_read
+from accounts.second_factor import second_factor_record
+from matches.services import seats_claim
+
+AUTH_ATTEMPTS = Counter("matchpoint_auth_attempts_total", "Attempts to log in, by result.", ["result"])
+for _result in ("success", "failure"):
+    AUTH_ATTEMPTS.labels(_result)
+
+
+def on_logged_in(sender: Any, request: HttpRequest | None, user: User, **kwargs: Any) -> None:
+    AUTH_ATTEMPTS.labels("success").inc()
+    guest = guest_read(request) if request is not None else None
+    if guest:
+        seats_claim(user=user, guest_id=guest["id"])
+
+
+def on_login_failed(sender: Any, **kwargs: Any) -> None:
+    AUTH_ATTEMPTS.labels("failure").inc()
+
+
+def on_second_factor(
+    sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
+) -> None:
+    """A code was right: at login, when asked again, or while setting TOTP up (recovery codes come by themselves)."""
+    is_setup = "reauthenticated" not in kwargs
+    if not (is_setup and authenticator.type != Authenticator.Type.TOTP):
+        second_factor_record(request, user)
+
+
+def connect() -> None:
+    user_logged_in.connect(on_logged_in, dispatch_uid="accounts.logged_in")
+    user_login_failed.connect(on_login_failed, dispatch_uid="accounts.login_failed")
+    authenticator_used.connect(on_second_factor, dispatch_uid="accounts.authenticator_used")
+    authenticator_added.connect(on_second_factor, dispatch_uid="accounts.authenticator_added")

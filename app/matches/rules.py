@@ -1,0 +1,38 @@
+"""What may be asked of `POST /api/matches`."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Mode = Literal["ai", "friend"]
+Level = Literal["easy", "normal", "hard"]
+
+POINTS_DEFAULT, POINTS_MIN, POINTS_MAX = 7, 3, 21
+
+
+class BadRequest(ValueError):
+    """The body is not what docs/protocol.md describes; the message is a sentence for the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRequest:
+    """A checked wish for a match. `level` is None against a friend."""
+
+    mode: Mode
+    level: Level | None
+    points: int
+
+    @classmethod
+    def parse(cls, body: Any) -> "MatchRequest":
+        """The request in a decoded JSON body. BadRequest when a field is missing, unknown or out of range."""
+        if not isinstance(body, dict):
+            raise BadRequest("The body must be a JSON object.")
+        mode, level, points = body.get("mode"), body.get("level"), body.get("points", POINTS_DEFAULT)
+        if mode not in get_args(Mode):
+            raise BadRequest("mode must be ai or friend.")
+        if mode == "friend":
+            level = None
+        elif (level := level or "normal") not in get_args(Level):
+            raise BadRequest("level must be easy, normal or hard.")
+        if type(points) is not int or not POINTS_MIN <= points <= POINTS_MAX:
+            raise BadRequest(f"points must be a whole number from {POINTS_MIN} to {POINTS_MAX}.")
+        return cls(mode=mode, level=level, points=points)

@@ -1,0 +1,103 @@
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, F, FilteredRelation, Q, QuerySet
+
+from matches.models import Match, Seat
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from accounts.players import Player
+    from live.records import MatchSpec
+
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    played: int
+    won: int
+
+
+def matches_of(player: "Player") -> QuerySet[Match]:
+    """The finished matches of `player`, newest first, with their seats; `own_side` is the player's side."""
+    own = Q(seats__user=player.user) if player.user else Q(seats__user=None, seats__guest_id=player.guest_id)
+    return (
+        Match.objects.annotate(own=FilteredRelation("seats", condition=own))
+        .filter(own__isnull=False)
+        .annotate(own_side=F("own__side"))
+        .prefetch_related("seats")
+    )
+
+
+def record_of(*, user: "User") -> Record:
+    counts = Seat.objects.filter(user=user).aggregate(
+        played=Count("pk"), won=Count("pk", filter=Q(match__winner=F("side")))
+    )
+    return Record(**counts)
+
+
+async def match_summary(match_id: str, *, identity: str) -> Summary | None:
+    """The answer of `GET /api/matches/<id>` for `identity`: from the directory while it is played, then the database.
+
+    In this order, because a result is stored before the directory forgets the match: it is always in one of them.
+    `you` is the caller's own side or None. None when there is no such match.
+    """
+    # Imported late: matches.models must be usable without the live server's dependencies.
+    from live.directory import get_directory
+
+    directory = get_directory()
+    spec = await directory.match_get(match_id)
+    if spec is not None:
+        return _live(spec, await directory.match_score(match_id), identity)
+    match = await Match.objects.prefetch_related("seats").filter(public_id=match_id).afirst()
+    return _finished(match, identity) if match is not None else None
+
+
+def _finished(match: Match, identity: str) -> Summary:
+    kind, _, value = identity.partition(":")
+    players: list[Summary | None] = [None, None]
+    you = None
+    for seat in match.seats.all():
+        players[seat.side] = {"side": seat.side, "kind": seat.kind, "name": seat.name}
+        owner = str(seat.user_id) if kind == "u" else seat.guest_id
+        if owner and owner == value:
+            you = seat.side
+    return {
+        "id": match.public_id,
+        "mode": match.mode,
+        "level": match.level or None,
+        "points": match.points,
+        "status": "finished",
+        "players": players,
+        "score": list(match.score),
+        "winner": match.winner,
+        "reason": match.end_reason,
+        "created_at": match.created_at.isoformat(),
+        "started_at": match.started_at.isoformat(),
+        "finished_at": match.finished_at.isoformat(),
+        "duration_us": match.duration_us,
+        "you": you,
+    }
+
+
+def _live(spec: "MatchSpec", score: tuple[int, int] | None, identity: str) -> Summary:
+    return {
+        "id": spec.id,
+        "mode": spec.mode,
+        "level": spec.level,
+        "points": spec.points,
+        "status": "waiting" if spec.free_side() is not None else "live",
+        "players": [
+            {"side": player.side, "kind": player.kind, "name": player.name} if player else None
+            for player in spec.players
+        ],
+        "score": list(score or (0, 0)),  # as of the last rally boundary
+        "winner": None,
+        "reason": None,
+        "created_at": spec.created_at,
+        "started_at": None,
+        "finished_at": None,
+        "duration_us": None,
+        "you": spec.side_of(identity),
+    }

@@ -1,0 +1,115 @@
+import logging
+import secrets
+import string
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+
+from matches.models import Match, Seat, Timeline
+from matches.rules import MatchRequest
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from accounts.players import Player
+    from live.records import FinishedMatch, MatchSpec, PlayerSpec
+
+logger = logging.getLogger(__name__)
+
+MATCH_ID_ALPHABET = string.ascii_letters + string.digits
+
+
+def match_id_new() -> str:
+    """A random id of 12 letters and digits (71 bits): it is the invitation, so it must not be guessed."""
+    return "".join(secrets.choice(MATCH_ID_ALPHABET) for _ in range(12))
+
+
+async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec":
+    """Open a match with `player` on the left. The seat of a friend stays free; the computer takes its own at once.
+
+    Raises what live.directory raises when Valkey is away or no worker is alive.
+    """
+    from live.directory import get_directory
+    from live.records import MatchSpec, PlayerSpec
+
+    creator = PlayerSpec(side=0, kind="human", identity=player.identity, name=player.name)
+    opponent = None
+    if request.mode == "ai":
+        opponent = PlayerSpec(side=1, kind="ai", identity=f"ai:{request.level}", name="Computer")
+    spec = MatchSpec(
+        id=match_id_new(),
+        mode=request.mode,
+        level=request.level,
+        points=request.points,
+        players=(creator, opponent),
+        created_at=timezone.now().isoformat(),
+    )
+    await get_directory().match_create(spec)
+    logger.info("match created", extra={"match": spec.id, "mode": spec.mode, "level": spec.level})
+    return spec
+
+
+@transaction.atomic
+def match_finish(*, record: "FinishedMatch") -> bool:
+    """Store a finished match with its seats and timeline, all or nothing. False when it is stored already.
+
+    Safe to call again with the same record, also at the same time from elsewhere: the match's id decides.
+    """
+    spec = record.spec
+    match, is_new = Match.objects.get_or_create(
+        public_id=spec.id,
+        defaults={
+            "mode": spec.mode,
+            "level": spec.level or "",
+            "points": spec.points,
+            "rules_version": record.rules_version,
+            "score_left": record.score[0],
+            "score_right": record.score[1],
+            "winner": record.winner,
+            "end_reason": record.reason,
+            "created_at": datetime.fromisoformat(spec.created_at),
+            "started_at": record.started_at,
+            "finished_at": record.finished_at,
+            "duration_us": record.duration_us,
+        },
+    )
+    if not is_new:
+        return False
+    players = [player for player in spec.players if player is not None]
+    user_ids = _existing_user_ids(players)
+    Seat.objects.bulk_create([_seat(match, player, user_ids) for player in players])
+    Timeline.objects.create(match=match, events_gzip=Timeline.pack(record.timeline))
+    return True
+
+
+def _user_id(player: "PlayerSpec") -> int | None:
+    kind, _, value = player.identity.partition(":")
+    return int(value) if kind == "u" else None
+
+
+def _existing_user_ids(players: list["PlayerSpec"]) -> set[int]:
+    """The users among `players` who still have an account."""
+    from accounts.models import User
+
+    wanted = [user_id for player in players if (user_id := _user_id(player)) is not None]
+    # Locked, so that nobody deletes an account between here and the insert of the seat.
+    return set(User.objects.select_for_update().filter(pk__in=wanted).values_list("pk", flat=True)) if wanted else set()
+
+
+def _seat(match: Match, player: "PlayerSpec", user_ids: set[int]) -> Seat:
+    user_id = _user_id(player)
+    return Seat(
+        match=match,
+        side=player.side,
+        kind=player.kind,
+        user_id=user_id if user_id in user_ids else None,
+        guest_id=player.identity.removeprefix("g:") if player.identity.startswith("g:") else "",
+        name=player.name[:64],
+    )
+
+
+def seats_claim(*, user: "User", guest_id: str) -> int:
+    """Give the matches of a guest to `user`; returns how many. Matches against oneself stay with the guest."""
+    own = Seat.objects.filter(user=user).values("match")
+    return Seat.objects.filter(guest_id=guest_id, user=None).exclude(match__in=own).update(user=user, guest_id="")

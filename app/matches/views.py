@@ -1,0 +1,33 @@
+from asgiref.sync import sync_to_async
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from accounts.players import player_aget, player_get
+from matches.selectors import match_summary, matches_of
+
+PAGE_SIZE = 20
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    return render(request, "home.html")
+
+
+@require_safe
+async def match(request: HttpRequest, match_id: str) -> HttpResponse:
+    player = await player_aget(request)
+    summary = await match_summary(match_id, identity=player.identity)
+    if summary is None:
+        raise Http404("no such match")
+    match_url = request.build_absolute_uri(reverse("match", args=[match_id]))
+    # The template asks the session and the database, which only a thread may do.
+    return await sync_to_async(render)(request, "match.html", {"match": summary, "match_url": match_url})
+
+
+@require_safe
+def history(request: HttpRequest) -> HttpResponse:
+    page = Paginator(matches_of(player_get(request)), PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "matches/history.html", {"matches": page})

@@ -1,0 +1,32 @@
+"""What Daphne serves: pages and API by Django, match sockets by the live server."""
+
+import os
+from typing import Any
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import re_path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "matchpoint.settings")
+
+
+async def unknown_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Refuse a socket at an address that is not ours (the router itself would raise)."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+def build_application() -> ProtocolTypeRouter:
+    http = get_asgi_application()
+    from live.socket import match_socket  # needs the settings, which the line above has loaded
+
+    sockets = URLRouter(
+        [
+            re_path(r"^ws/(?P<worker>[a-z0-9-]+)/match/(?P<match_id>[A-Za-z0-9]+)$", match_socket),
+            re_path(r"", unknown_socket),
+        ]
+    )
+    return ProtocolTypeRouter({"http": http, "websocket": sockets})
+
+
+application = build_application()

@@ -1,0 +1,109 @@
+"""Hosts. The environment has the last word; a missing variable stops the process with a sentence that says which."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from matchpoint.settings.base import *  # noqa: F403 - settings are inherited
+from matchpoint.settings.base import content_security_policy
+from matchpoint.settings.environment import env, parsed, required
+
+DEBUG = False
+
+DOMAIN = required("MATCHPOINT_DOMAIN", example="pong.example.com").lower()
+if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", DOMAIN):
+    raise ImproperlyConfigured(
+        f"MATCHPOINT_DOMAIN is {DOMAIN!r}; it must be a bare host name, for example MATCHPOINT_DOMAIN=pong.example.com"
+    )
+SECRET_KEY = required("MATCHPOINT_SECRET_KEY", example="$(openssl rand -base64 48)")
+DATABASE_URL = required("MATCHPOINT_DATABASE_URL", example="postgres://matchpoint:secret@127.0.0.1:5432/matchpoint")
+VALKEY_URL = required("MATCHPOINT_VALKEY_URL", example="redis://matchpoint:secret@127.0.0.1:6379/0")
+EMAIL_URL = required("MATCHPOINT_EMAIL_URL", example="smtp://mail.example.com:25")
+
+MATCHPOINT_ORIGIN = f"https://{DOMAIN}"
+STATE_DIR = Path(env.str("MATCHPOINT_STATE_DIR", default="/var/lib/matchpoint"))
+STATIC_ROOT = env.str("MATCHPOINT_STATIC_ROOT", default="/opt/matchpoint/current/static")
+
+# Health probes ask this process directly, by loopback.
+ALLOWED_HOSTS = [DOMAIN, "localhost", "127.0.0.1", "[::1]"]
+CSRF_TRUSTED_ORIGINS = [MATCHPOINT_ORIGIN]
+CONTENT_SECURITY_POLICY = content_security_policy(f"wss://{DOMAIN}")
+
+# nginx ends TLS, redirects port 80 and sends HSTS for every answer, static files included. Django redirects as well, so
+# that a wrong proxy configuration shows itself instead of sending cookies in the clear.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = True
+SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
+SILENCED_SYSTEM_CHECKS = ["security.W004"]  # HSTS: see above
+SESSION_COOKIE_SECURE = True
+SESSION_COOKIE_NAME = "__Host-sessionid"
+CSRF_COOKIE_SECURE = True
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https"
+
+# Connections are not kept between requests: under ASGI each request runs its synchronous code in a thread of its own,
+# so a kept connection would stay with a thread that never comes back. Connecting over loopback costs 2-3 ms.
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        **parsed(
+            "MATCHPOINT_DATABASE_URL",
+            DATABASE_URL,
+            parse=env.db_url_config,
+            schemes=("postgres", "postgresql"),
+            example="postgres://matchpoint:secret@127.0.0.1:5432/matchpoint",
+        ),
+        "ENGINE": "django_prometheus.db.backends.postgresql",
+        "CONN_MAX_AGE": 0,
+    }
+}
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    connect_timeout=2,
+    application_name="matchpoint",
+    # `manage.py migrate` lifts the statement timeout for itself.
+    options="-c statement_timeout=5000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=10000",
+)
+
+parsed(
+    "MATCHPOINT_VALKEY_URL",
+    VALKEY_URL,
+    parse=str,
+    schemes=("redis", "rediss", "unix"),
+    example="redis://127.0.0.1:6379/0",
+)
+CACHES = {
+    "default": {
+        "BACKEND": "matchpoint.cache.TolerantRedisCache",
+        "LOCATION": VALKEY_URL,
+        "KEY_PREFIX": "django",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [VALKEY_URL], "prefix": "layer"},
+    }
+}
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "matchpoint.staticfiles.HashedStaticFilesStorage"},
+}
+
+_email = parsed(
+    "MATCHPOINT_EMAIL_URL",
+    EMAIL_URL,
+    parse=env.email_url_config,
+    schemes=("smtp", "smtps", "smtp+tls", "smtp+ssl"),
+    example="smtp://mail.example.com:25",
+)
+EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+EMAIL_HOST = _email["EMAIL_HOST"]
+EMAIL_PORT = _email["EMAIL_PORT"] or 25
+EMAIL_HOST_USER = _email["EMAIL_HOST_USER"] or ""
+EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS = _email.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _email.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("MATCHPOINT_EMAIL_FROM", default=f"matchpoint@{DOMAIN}")

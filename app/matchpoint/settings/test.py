@@ -1,0 +1,24 @@
+"""The test suite: production's behaviour on in-memory parts. MATCHPOINT_DATABASE_URL runs it on PostgreSQL."""
+
+import tempfile
+from pathlib import Path
+
+from matchpoint.settings.base import *  # noqa: F403 - settings are inherited
+from matchpoint.settings.base import content_security_policy
+from matchpoint.settings.environment import env
+
+DEBUG = False
+SECRET_KEY = "test-only"  # noqa: S105 - protects nothing
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+MATCHPOINT_ORIGIN = "http://testserver"
+VALKEY_URL = "fake://"
+STATE_DIR = Path(tempfile.gettempdir()) / "matchpoint-test"
+CONTENT_SECURITY_POLICY = content_security_policy("ws://testserver")
+
+DATABASES = {"default": env.db_url("MATCHPOINT_DATABASE_URL", default="sqlite://:memory:")}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; the suite hashes hundreds
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+DEFAULT_FROM_EMAIL = "matchpoint@example.com"

@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+from prometheus_client import disable_created_metrics
+
+
+class OpsConfig(AppConfig):
+    name = "ops"
+
+    def ready(self) -> None:
+        disable_created_metrics()  # they double the number of series and nobody asks for them
