@@ -76,6 +76,18 @@ lab-status: python ## The lab's hosts and their addresses
 ssh: python ## A shell on a lab host (HOST=mp1)
 	@$(DRIVER) ssh $(HOST)
 
+.PHONY: lab-reboot
+lab-reboot: python ## Restart a lab host, as a power cycle would (HOST=mp1)
+	@$(DRIVER) reboot $(HOST)
+
+.PHONY: mailbox
+mailbox: python ## The mails, pages and heartbeats that the lab received
+	@$(DRIVER) mailbox
+
+.PHONY: console
+console: python ## A tunnel to a console of the lab (NAME=prometheus, alertmanager or grafana)
+	@$(DRIVER) console $(NAME)
+
 ##@ Operate a site
 .PHONY: deploy
 deploy: ops-tools ## Make the hosts of INVENTORY what they should be (CHECK=1: only show what would change)

@@ -15,6 +15,10 @@ from output import LabError, step
 RUN_DIR = Path("/run/matchpoint-lab")
 OWN_SOCKET = f"unix://{RUN_DIR}/docker.sock"
 PID_FILE = RUN_DIR / "docker.pid"
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+BEFORE = (
+    RUN_DIR / "before"
+)  # FORWARDING and the policy of the FORWARD chain, which the engine changes and does not change back
 
 NO_DOCKER = (
     "The lab needs a Docker engine, and {why}. Install Docker and run `make up` again, "
@@ -32,7 +36,7 @@ def _answers(base_url: str | None) -> docker.DockerClient | None:
 
 
 def connect() -> docker.DockerClient | None:
-    """The engine that answers: the user's own (``DOCKER_HOST`` or the default socket), else the lab's. Sets ``DOCKER_HOST``."""
+    """The engine that answers: the user's own (``DOCKER_HOST`` or the default socket), else the lab's."""
     client = _answers(None)
     if client is None and (client := _answers(OWN_SOCKET)):
         os.environ["DOCKER_HOST"] = OWN_SOCKET
@@ -51,10 +55,16 @@ def ensure(data_dir: Path) -> docker.DockerClient:
         raise LabError(NO_DOCKER.format(why="there is none on this machine"))
     as_root = [] if os.geteuid() == 0 else ["sudo"]
     if as_root and Path("/run/docker.sock").exists():
-        raise LabError(NO_DOCKER.format(why="the one of this machine does not let this user in (`sudo usermod -aG docker $USER` does)"))
+        raise LabError(
+            NO_DOCKER.format(
+                why="the one of this machine does not let this user in (`sudo usermod -aG docker $USER` does)"
+            )
+        )
     step("starting a Docker engine of the lab's own")
     data_dir.mkdir(parents=True, exist_ok=True)
     subprocess.run([*as_root, "mkdir", "-p", str(RUN_DIR)], check=True)
+    before = f"{FORWARDING.read_text().strip()} {_forward_policy(as_root)}\n"
+    subprocess.run([*as_root, "tee", str(BEFORE)], input=before, text=True, stdout=subprocess.DEVNULL, check=True)
     log = data_dir.parent / "dockerd.log"
     with log.open("ab") as out:
         subprocess.Popen(
@@ -72,7 +82,9 @@ def ensure(data_dir: Path) -> docker.DockerClient:
             return client
         time.sleep(0.2)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-    raise LabError(NO_DOCKER.format(why=f"the one that was started did not answer within 60 s (end of {log}):\n{tail}\n"))
+    raise LabError(
+        NO_DOCKER.format(why=f"the one that was started did not answer within 60 s (end of {log}):\n{tail}\n")
+    )
 
 
 def stop_own(client: docker.DockerClient) -> None:
@@ -87,21 +99,35 @@ def stop_own(client: docker.DockerClient) -> None:
     deadline = time.monotonic() + 30
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    _remove_chains(as_root)
+    _restore_network(as_root)
+    for mount in Path("/proc/mounts").read_text().splitlines():
+        if (point := mount.split()[1]).startswith(str(RUN_DIR)):
+            subprocess.run([*as_root, "umount", point], check=True)
     subprocess.run([*as_root, "rm", "-rf", str(RUN_DIR)], check=True)
 
 
-def _remove_chains(as_root: list[str]) -> None:
-    """Docker leaves its iptables chains behind; they are ours to remove, because the engine was."""
+def _iptables(as_root: list[str], *arguments: str) -> list[str]:
+    command = [*as_root, "iptables", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.splitlines()
+
+
+def _forward_policy(as_root: list[str]) -> str:
+    return (_iptables(as_root, "-S", "FORWARD") or ["-P FORWARD ACCEPT"])[0].split()[-1]
+
+
+def _restore_network(as_root: list[str]) -> None:
+    """Removes the engine's iptables chains and restores packet forwarding as it was found."""
     for table in ("filter", "nat"):
-        rules = subprocess.run(
-            [*as_root, "iptables", "-t", table, "-S"], check=False, capture_output=True, text=True
-        ).stdout.splitlines()
-        chains = [rule.split()[1] for rule in rules if rule.startswith("-N DOCKER")]
+        rules = [rule.split() for rule in _iptables(as_root, "-t", table, "-S")]
+        chains = [rule[1] for rule in rules if rule[0] == "-N" and rule[1].startswith("DOCKER")]
         for rule in rules:
-            words = rule.split()
-            if words[0] == "-A" and "-j" in words and words[words.index("-j") + 1] in chains:
-                subprocess.run([*as_root, "iptables", "-t", table, "-D", *words[1:]], check=False, capture_output=True)
+            if rule[0] == "-A" and "-j" in rule and rule[rule.index("-j") + 1] in chains:
+                _iptables(as_root, "-t", table, "-D", *rule[1:])
         for action in ("-F", "-X"):
             for chain in chains:
-                subprocess.run([*as_root, "iptables", "-t", table, action, chain], check=False, capture_output=True)
+                _iptables(as_root, "-t", table, action, chain)
+    forwarding, policy = BEFORE.read_text().split()
+    _iptables(as_root, "-P", "FORWARD", policy)
+    subprocess.run(
+        [*as_root, "tee", str(FORWARDING)], input=forwarding, text=True, stdout=subprocess.DEVNULL, check=True
+    )

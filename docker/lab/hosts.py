@@ -7,6 +7,7 @@ import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 import yaml
@@ -38,7 +39,9 @@ class Lab:
         try:
             return self.client.containers.get(f"{self.name}-{host}")
         except NotFound:
-            raise LabError(f"There is no host '{host}' in the lab '{self.name}'. `make lab-status` lists them.") from None
+            raise LabError(
+                f"There is no host '{host}' in the lab '{self.name}'. `make lab-status` lists them."
+            ) from None
 
     def networks(self) -> list[Network]:
         return self.client.networks.list(filters={"label": f"{LABEL}={self.name}"})
@@ -59,7 +62,9 @@ def topology_read(name: str) -> dict[str, list[str]]:
     return {str(host): list(groups) for host, groups in hosts.items()}
 
 
-def up(lab: Lab, images: tuple[str, str], topology: dict[str, list[str]], *, publish: bool, package_cache: Path) -> None:
+def up(
+    lab: Lab, images: tuple[str, str], topology: dict[str, list[str]], *, publish: bool, package_cache: Path
+) -> None:
     """Boots `world` and every host of the topology that is not running, and waits until all have booted."""
     _state_prepare(lab)
     host_image, world_image = images
@@ -79,7 +84,7 @@ def up(lab: Lab, images: tuple[str, str], topology: dict[str, list[str]], *, pub
                 lab, network, host, image, groups,
                 ports={"80/tcp": ("127.0.0.1", 80), "443/tcp": ("127.0.0.1", 443)} if publish and host == edge else {},
                 aliases=[host, SITE] if host == edge else [host],
-                volumes={str(package_cache): {"bind": "/var/cache/apt-cacher-ng", "mode": "rw"}} if host == "world" else {},
+                volumes={str(package_cache): {"bind": "/var/cache/apt-cacher-ng"}} if host == "world" else {},
             )  # fmt: skip
         elif container.status != "running":
             step(f"starting {host}")
@@ -119,12 +124,14 @@ def _network_create(lab: Lab) -> Network:
         if "IPv4 address pool" not in str(error):
             raise
         raise LabError(
-            f"Docker has no free address range for the network '{lab.name}': `docker network prune` removes unused ones."
+            f"Docker has no free address range for the network '{lab.name}': `docker network prune` frees unused ones."
         ) from None
 
 
 def _mtu() -> int:
-    route = subprocess.run(["ip", "-o", "route", "show", "default"], check=False, capture_output=True, text=True).stdout.split()
+    route = subprocess.run(
+        ["ip", "-o", "route", "show", "default"], check=False, capture_output=True, text=True
+    ).stdout.split()
     if "dev" not in route:
         return 1500
     return int(Path(f"/sys/class/net/{route[route.index('dev') + 1]}/mtu").read_text())
@@ -137,18 +144,15 @@ def _boot(
     image: str,
     groups: list[str],
     *,
-    ports: dict[str, tuple[str, int]],
+    ports: dict[int | str, Any],
     aliases: list[str],
-    volumes: dict[str, dict[str, str]],
+    volumes: dict[str, Any],
 ) -> None:
     client = lab.client
-    cgroup_v2 = client.info().get("CgroupVersion") == "2"
-    if cgroup_v2:
-        # Docker mounts the container's own cgroup tree read-only; systemd must write there.
-        command = ["/bin/sh", "-c", "mount -o remount,rw /sys/fs/cgroup && exec /sbin/init"]
-    else:
-        command = ["/sbin/init"]
-        volumes = volumes | {"/sys/fs/cgroup/systemd": {"bind": "/sys/fs/cgroup/systemd", "mode": "rw"}}
+    # Docker mounts the container's own cgroup tree read-only, but systemd must write there. Binding the machine's tree
+    # into the container instead would put the systemd of every container into the same root.
+    tree = "/sys/fs/cgroup" if client.info().get("CgroupVersion") == "2" else "/sys/fs/cgroup/systemd"
+    command = ["/bin/sh", "-c", f"mount -o remount,bind,rw {tree} && exec /sbin/init"]
     host_config = client.api.create_host_config(
         # systemd needs most capabilities; SYS_RESOURCE is missing on some machines, and nothing here needs it.
         cap_add=["ALL"],
@@ -184,9 +188,16 @@ def _boot(
         raise LabError(f"Docker could not start {host}: {text}") from None
     key = (lab.state / "ssh_key.pub").read_bytes()
     _put(container, "/home/ops/.ssh", "authorized_keys", key)
-    code, out = container.exec_run(["chown", "-R", "ops:ops", "/home/ops/.ssh"])
+    code, out = _exec(container, "chown", "-R", "ops:ops", "/home/ops/.ssh")
     if code:
         raise LabError(f"{host}: could not give the `ops` user its key: {out.decode()}")
+
+
+def _exec(container: Container, *command: str) -> tuple[int, bytes]:
+    """Exit code and output of a command inside."""
+    code, output = container.exec_run(list(command))
+    assert isinstance(output, bytes)  # neither streamed nor demultiplexed
+    return code or 0, output
 
 
 def _put(container: Container, directory: str, name: str, content: bytes) -> None:
@@ -195,7 +206,7 @@ def _put(container: Container, directory: str, name: str, content: bytes) -> Non
         entry = tarfile.TarInfo(name)
         entry.size, entry.mode = len(content), 0o600
         tar.addfile(entry, io.BytesIO(content))
-    container.exec_run(["install", "-d", "-m", "0700", directory])
+    _exec(container, "install", "-d", "-m", "0700", directory)
     container.put_archive(directory, archive.getvalue())
 
 
@@ -203,15 +214,17 @@ def _wait_booted(container: Container) -> None:
     deadline = time.monotonic() + BOOT_SECONDS
     state = "unknown"
     while time.monotonic() < deadline:
-        _, out = container.exec_run(["systemctl", "is-system-running"])
+        _, out = _exec(container, "systemctl", "is-system-running")
         state = out.decode().strip()
         if state == "running":
             return
         if state == "degraded":
-            _, failed = container.exec_run(["systemctl", "list-units", "--failed", "--no-legend", "--plain"])
+            _, failed = _exec(container, "systemctl", "list-units", "--failed", "--no-legend", "--plain")
             raise LabError(f"{container.name} booted, but some units failed:\n{failed.decode()}")
         time.sleep(0.2)
-    raise LabError(f"{container.name} did not boot within {BOOT_SECONDS} s (systemd says: {state}).\n{container.logs(tail=15).decode()}")
+    raise LabError(
+        f"{container.name} did not boot within {BOOT_SECONDS} s (systemd says: {state}).\n{container.logs(tail=15).decode()}"
+    )
 
 
 def _state_prepare(lab: Lab) -> None:
@@ -227,7 +240,7 @@ def _state_collect(lab: Lab, hosts: list[str]) -> None:
     known, config = [], []
     for host in hosts:
         container = lab.container(host)
-        _, out = container.exec_run(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])
+        _, out = _exec(container, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
         key = " ".join(out.decode().split()[:2])
         known.append(f"{host},{address(container)} {key}")
         config.append(f"Host {host}\n  HostName {address(container)}\n  HostKeyAlias {host}\n")
@@ -238,7 +251,7 @@ def _state_collect(lab: Lab, hosts: list[str]) -> None:
         + f"  UserKnownHostsFile {shlex.quote(str(lab.state / 'known_hosts'))}\n"
     )
     world = lab.container("world")
-    _, ca = world.exec_run(["cat", "/var/lib/world/ca.pem"])
+    _, ca = _exec(world, "cat", "/var/lib/world/ca.pem")
     (lab.state / "acme-api-ca.pem").write_bytes(ca)
     (lab.state / "root-ca.pem").write_bytes(_issuing_root(world))
     step(f"{len(hosts)} machines up: {', '.join(hosts)}")
@@ -249,8 +262,19 @@ def _issuing_root(world: Container) -> bytes:
     fetch = ["curl", "-s", "--cacert", "/var/lib/world/ca.pem", "https://world:15000/roots/0"]
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        code, root = world.exec_run(fetch)
+        code, root = _exec(world, *fetch)
         if code == 0 and b"BEGIN CERTIFICATE" in root:
-            return bytes(root)
+            return root
         time.sleep(0.2)
-    raise LabError("The ACME CA of `world` does not answer: `docker exec <lab>-world journalctl -u world-pebble` says why.")
+    raise LabError(
+        "The ACME CA of `world` does not answer: `docker exec <lab>-world journalctl -u world-pebble` says why."
+    )
+
+
+def reboot(lab: Lab, host: str) -> None:
+    """Restarts a host as a power cycle would, and waits until it has booted."""
+    container = lab.container(host)
+    step(f"rebooting {host}")
+    container.restart(timeout=30)
+    _wait_booted(container)
+    _state_collect(lab, [box.labels["matchpoint.host"] for box in lab.containers()])

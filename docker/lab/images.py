@@ -81,7 +81,12 @@ def _build(client: docker.DockerClient, directory: Path, tag: str, base: str) ->
     proxies = {name: os.environ[name] for name in PROXY_VARIABLES if name in os.environ}
     try:
         client.images.build(
-            path=str(directory), tag=tag, buildargs={"BASE": base, **proxies}, network_mode="host", rm=True, forcerm=True
+            path=str(directory),
+            tag=tag,
+            buildargs={"BASE": base, **proxies},
+            network_mode="host",
+            rm=True,
+            forcerm=True,
         )
     except BuildError as error:
         log = "".join(str(line.get("stream", line.get("error", ""))) for line in error.build_log)

@@ -1,0 +1,32 @@
+"""One playbook makes a bare host the whole service, and does nothing when there is nothing to do."""
+
+from tests.conftest import Lab, recap
+
+
+def test_check_mode_works_on_a_bare_host(virgin_check: str) -> None:
+    assert recap(virgin_check)["failed"] == 0
+
+
+def test_check_mode_left_the_bare_host_alone(lab: Lab, virgin_check: str, site: Lab) -> None:
+    # `site` came after the check: its first package installation is the oldest entry of the log
+    first = site.run("mp1", "grep -m1 Commandline: /var/log/apt/history.log; stat -c %w /etc/nginx /etc/matchpoint")
+    assert "nginx" in first
+
+
+def test_second_deploy_changes_nothing(site: Lab) -> None:
+    again = recap(site.make("deploy"))
+    assert (again["changed"], again["failed"]) == (0, 0)
+
+
+def test_check_mode_on_the_deployed_host_reports_no_change(site: Lab) -> None:
+    check = recap(site.make("deploy", "CHECK=1"))
+    assert (check["changed"], check["failed"]) == (0, 0)
+
+
+def test_plain_ansible_agrees(site: Lab) -> None:
+    plain = recap(site.make("deploy", "STRATEGY=linear"))
+    assert (plain["changed"], plain["failed"]) == (0, 0)
+
+
+def test_verify_passes(site: Lab) -> None:
+    site.make("verify")
