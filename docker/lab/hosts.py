@@ -75,7 +75,9 @@ def up(
     package_cache.mkdir(parents=True, exist_ok=True)
     package_cache.chmod(0o777)  # written by the cache's user inside the container
 
-    wanted = {"world": (world_image, [])} | {host: (host_image, groups) for host, groups in topology.items()}
+    wanted: dict[str, tuple[str, list[str]]] = {"world": (world_image, [])} | {
+        host: (host_image, groups) for host, groups in topology.items()
+    }
     for host, (image, groups) in wanted.items():
         container = existing.get(f"{lab.name}-{host}")
         if container is None:
@@ -144,7 +146,7 @@ def _boot(
     image: str,
     groups: list[str],
     *,
-    ports: dict[int | str, Any],
+    ports: dict[str, Any],
     aliases: list[str],
     volumes: dict[str, Any],
 ) -> None:
@@ -160,7 +162,7 @@ def _boot(
         security_opt=["seccomp=unconfined", "apparmor=unconfined"],
         tmpfs={"/run": "", "/run/lock": "", "/tmp": ""},
         binds=volumes,
-        port_bindings=ports,
+        port_bindings={**ports},
     )
     # What `docker run --security-opt systempaths=unconfined` sends: sysctls can be set inside.
     host_config |= {"MaskedPaths": [], "ReadonlyPaths": [], "CgroupnsMode": "private"}
@@ -223,7 +225,8 @@ def _wait_booted(container: Container) -> None:
             raise LabError(f"{container.name} booted, but some units failed:\n{failed.decode()}")
         time.sleep(0.2)
     raise LabError(
-        f"{container.name} did not boot within {BOOT_SECONDS} s (systemd says: {state}).\n{container.logs(tail=15).decode()}"
+        f"{container.name} did not boot within {BOOT_SECONDS} s (systemd says: {state}).\n"
+        f"{container.logs(tail=15).decode()}"
     )
 
 
