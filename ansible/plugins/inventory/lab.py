@@ -1,0 +1,55 @@
+"""The lab's hosts, from the labels of their containers: there is no second list of hosts."""
+
+from __future__ import annotations
+
+import os
+
+import docker
+from ansible.errors import AnsibleParserError
+from ansible.plugins.inventory import BaseInventoryPlugin
+from docker.errors import DockerException
+
+DOCUMENTATION = """
+name: lab
+short_description: hosts of a lab, from container labels
+description:
+  - Asks the Docker engine of E(DOCKER_HOST) for the running containers with the label C(matchpoint.lab=<lab>).
+  - The label C(matchpoint.host) names the host, C(matchpoint.groups) lists its groups. A container without groups (the
+    world around the lab) is no host.
+  - community.docker's inventory plugin names hosts after containers, which carry the name of their lab; alerts, worker names
+    and known_hosts should not.
+options:
+  plugin:
+    description: always C(lab)
+    required: true
+  lab:
+    description: name of the lab
+    default: matchpoint
+    env: [{name: MATCHPOINT_LAB}]
+"""
+
+
+class InventoryModule(BaseInventoryPlugin):
+    NAME = "lab"
+
+    def verify_file(self, path):
+        return super().verify_file(path) and path.endswith(".docker.yml")
+
+    def parse(self, inventory, loader, path, cache=True):
+        super().parse(inventory, loader, path, cache)
+        self._read_config_data(path)
+        lab = self.get_option("lab")
+        try:
+            containers = docker.from_env().containers.list(filters={"label": f"matchpoint.lab={lab}"})
+        except DockerException as error:
+            where = os.environ.get("DOCKER_HOST", "the default socket")
+            raise AnsibleParserError(f"no Docker engine answers at {where}: {error}") from error
+        for container in sorted(containers, key=lambda each: each.name):
+            groups = [name for name in container.labels.get("matchpoint.groups", "").split(",") if name]
+            if not groups:
+                continue
+            host = inventory.add_host(container.labels["matchpoint.host"])
+            for name in groups:
+                inventory.add_host(host, group=inventory.add_group(name))
+            networks = container.attrs["NetworkSettings"]["Networks"]
+            inventory.set_variable(host, "ansible_host", networks[lab]["IPAddress"])
