@@ -162,7 +162,7 @@ def _boot(
         security_opt=["seccomp=unconfined", "apparmor=unconfined"],
         tmpfs={"/run": "", "/run/lock": "", "/tmp": ""},
         binds=volumes,
-        port_bindings={**ports},
+        port_bindings=dict[int | str, Any](ports),
     )
     # What `docker run --security-opt systempaths=unconfined` sends: sysctls can be set inside.
     host_config |= {"MaskedPaths": [], "ReadonlyPaths": [], "CgroupnsMode": "private"}
