@@ -47,7 +47,7 @@ for part in "${@:-python}"; do
       docker info >/dev/null 2>&1 || need dockerd docker.io
       ;;
     rules) need promtool prometheus; need amtool prometheus-alertmanager ;;
-    browser) command -v chromium-browser >/dev/null 2>&1 || need chromium chromium ;;
+    browser) need chromium chromium; need certutil libnss3-tools ;;
     lint) need shellcheck shellcheck; need npm npm ;;
     *) say "bootstrap.sh: no part named '$part'; there are python, lab, rules, browser, lint"; exit 2 ;;
   esac

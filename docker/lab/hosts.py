@@ -146,7 +146,7 @@ def _boot(
     image: str,
     groups: list[str],
     *,
-    ports: dict[str, Any],
+    ports: dict[int | str, Any],
     aliases: list[str],
     volumes: dict[str, Any],
 ) -> None:
@@ -162,7 +162,7 @@ def _boot(
         security_opt=["seccomp=unconfined", "apparmor=unconfined"],
         tmpfs={"/run": "", "/run/lock": "", "/tmp": ""},
         binds=volumes,
-        port_bindings=dict[int | str, Any](ports),
+        port_bindings=ports,
     )
     # What `docker run --security-opt systempaths=unconfined` sends: sysctls can be set inside.
     host_config |= {"MaskedPaths": [], "ReadonlyPaths": [], "CgroupnsMode": "private"}
@@ -172,7 +172,7 @@ def _boot(
         name=f"{lab.name}-{host}",
         hostname=host,
         labels={LABEL: lab.name, "matchpoint.host": host, "matchpoint.groups": ",".join(groups)},
-        ports=[port.split("/")[0] for port in ports],
+        ports=[str(port).split("/")[0] for port in ports],
         host_config=host_config,
         networking_config={"EndpointsConfig": {network.name: client.api.create_endpoint_config(aliases=aliases)}},
     )
