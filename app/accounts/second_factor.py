@@ -19,11 +19,12 @@ def second_factor_record(request: HttpRequest, user: User) -> None:
 
 def second_factor_is_fresh(request: HttpRequest) -> bool:
     """Whether the session's user proved a second factor within STAFF_SECOND_FACTOR_MAX_AGE_S, and still has one."""
+    user = request.user
     record = request.session.get(_SESSION_KEY)
-    if not record or record["user"] != request.user.pk:
+    if not user.is_authenticated or not record or record["user"] != user.pk:
         return False
     age_s = time.time() - record["at"]
-    return 0 <= age_s < settings.STAFF_SECOND_FACTOR_MAX_AGE_S and second_factor_exists(request.user)
+    return 0 <= age_s < settings.STAFF_SECOND_FACTOR_MAX_AGE_S and second_factor_exists(user)
 
 
 def second_factor_exists(user: User) -> bool:

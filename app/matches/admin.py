@@ -24,7 +24,7 @@ class ReadOnly:
 class SeatInline(ReadOnly, admin.TabularInline):
     model = Seat
     fields = ["side", "kind", "name", "user", "guest_id"]
-    readonly_fields = fields
+    readonly_fields = ["guest_id"]
     extra = 0
 
 
@@ -64,7 +64,7 @@ class TimelineAdmin(ReadOnly, admin.ModelAdmin):
     list_select_related = ["match"]
     search_fields = ["match__public_id"]
     fields = ["match", "event_count", "size_bytes", "listing"]
-    readonly_fields = fields
+    readonly_fields = ["event_count", "size_bytes", "listing"]
     show_full_result_count = False
 
     @admin.display(description=_("size (bytes, compressed)"))

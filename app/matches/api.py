@@ -4,7 +4,7 @@ import functools
 import ipaddress
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -31,7 +31,7 @@ CREATE_BY_ADDRESS = Limit("create:address", count=60, window_s=60)
 SEAT_BY_IDENTITY = Limit("seat:identity", count=60, window_s=60)
 SEAT_BY_ADDRESS = Limit("seat:address", count=600, window_s=60)
 
-View = Callable[..., Awaitable[HttpResponse]]
+View = Callable[..., Coroutine[Any, Any, HttpResponse]]
 
 
 class TooMany(Exception):

@@ -26,7 +26,9 @@ class MatchRequest:
         """The request in a decoded JSON body. BadRequest when a field is missing, unknown or out of range."""
         if not isinstance(body, dict):
             raise BadRequest("The body must be a JSON object.")
-        mode, level, points = body.get("mode"), body.get("level"), body.get("points", POINTS_DEFAULT)
+        mode: Any = body.get("mode")
+        level: Any = body.get("level")
+        points: Any = body.get("points", POINTS_DEFAULT)
         if mode not in get_args(Mode):
             raise BadRequest("mode must be ai or friend.")
         if mode == "friend":

@@ -20,10 +20,11 @@ def build_application() -> ProtocolTypeRouter:
     http = get_asgi_application()
     from live.socket import match_socket  # needs the settings, which the line above has loaded
 
+    route: Any = re_path  # typed for views, and these are ASGI applications
     sockets = URLRouter(
         [
-            re_path(r"^ws/(?P<worker>[a-z0-9-]+)/match/(?P<match_id>[A-Za-z0-9]+)$", match_socket),
-            re_path(r"", unknown_socket),
+            route(r"^ws/(?P<worker>[a-z0-9-]+)/match/(?P<match_id>[A-Za-z0-9]+)$", match_socket),
+            route(r"", unknown_socket),
         ]
     )
     return ProtocolTypeRouter({"http": http, "websocket": sockets})

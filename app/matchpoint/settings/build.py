@@ -1,5 +1,7 @@
 """`collectstatic` on the control machine: no database, no Valkey, no secret."""
 
+from typing import Any
+
 from matchpoint.settings.base import *  # noqa: F403 - settings are inherited
 from matchpoint.settings.environment import APP_DIR, env
 
@@ -9,11 +11,11 @@ ALLOWED_HOSTS: list[str] = []
 MATCHPOINT_ORIGIN = "https://build.invalid"
 VALKEY_URL = "fake://"
 STATE_DIR = APP_DIR.parent / ".cache" / "build"
-DATABASES = {"default": {"ENGINE": "django.db.backends.dummy"}}
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+DATABASES: dict[str, Any] = {"default": {"ENGINE": "django.db.backends.dummy"}}
+CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
 
 STATIC_ROOT = env.str("MATCHPOINT_STATIC_ROOT", default=str(STATE_DIR / "static"))
-STORAGES = {
+STORAGES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "matchpoint.staticfiles.HashedStaticFilesStorage"},
 }

@@ -2,6 +2,7 @@
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 from matchpoint.settings.base import *  # noqa: F403 - settings are inherited
 from matchpoint.settings.base import MIDDLEWARE, content_security_policy
@@ -23,7 +24,7 @@ MATCHPOINT_ORIGIN = env.str("MATCHPOINT_ORIGIN", default="http://localhost:8000"
 VALKEY_URL = "fake://"
 CONTENT_SECURITY_POLICY = content_security_policy("ws:")
 
-DATABASES = {
+DATABASES: dict[str, Any] = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": STATE_DIR / "db.sqlite3",
@@ -34,8 +35,8 @@ DATABASES = {
         },
     }
 }
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 # WhiteNoise straight from the sources, so that a changed file shows on reload.
 MIDDLEWARE = [*MIDDLEWARE[:3], "whitenoise.middleware.WhiteNoiseMiddleware", *MIDDLEWARE[3:]]

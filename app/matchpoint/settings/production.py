@@ -44,7 +44,7 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https"
 
 # Connections are not kept between requests: under ASGI each request runs its synchronous code in a thread of its own,
 # so a kept connection would stay with a thread that never comes back. Connecting over loopback costs 2-3 ms.
-DATABASES: dict[str, dict[str, Any]] = {
+DATABASES: dict[str, Any] = {
     "default": {
         **parsed(
             "MATCHPOINT_DATABASE_URL",
@@ -71,7 +71,7 @@ parsed(
     schemes=("redis", "rediss", "unix"),
     example="redis://127.0.0.1:6379/0",
 )
-CACHES = {
+CACHES: dict[str, Any] = {
     "default": {
         "BACKEND": "matchpoint.cache.TolerantRedisCache",
         "LOCATION": VALKEY_URL,
@@ -79,14 +79,14 @@ CACHES = {
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
     }
 }
-CHANNEL_LAYERS = {
+CHANNEL_LAYERS: dict[str, Any] = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {"hosts": [VALKEY_URL], "prefix": "layer"},
     }
 }
 
-STORAGES = {
+STORAGES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "matchpoint.staticfiles.HashedStaticFilesStorage"},
 }

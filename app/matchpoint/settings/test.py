@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from matchpoint.settings.base import *  # noqa: F403 - settings are inherited
 from matchpoint.settings.base import content_security_policy
@@ -15,9 +16,9 @@ VALKEY_URL = "fake://"
 STATE_DIR = Path(tempfile.gettempdir()) / "matchpoint-test"
 CONTENT_SECURITY_POLICY = content_security_policy("ws://testserver")
 
-DATABASES = {"default": env.db_url("MATCHPOINT_DATABASE_URL", default="sqlite://:memory:")}
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+DATABASES: dict[str, Any] = {"default": env.db_url("MATCHPOINT_DATABASE_URL", default="sqlite://:memory:")}
+CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; the suite hashes hundreds
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
