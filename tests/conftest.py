@@ -3,8 +3,10 @@
 ``KEEP_LAB=1`` leaves it running, for looking around after a failure; the next run then starts from what is there.
 """
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -33,14 +35,16 @@ class Lab:
         assert done.returncode == 0, f"make {' '.join(arguments)} exited {done.returncode}:\n{output[-6000:]}"
         return output
 
-    def run(self, host: str, command: str) -> str:
+    def run(self, host: str, command: str, *, stdin: str = "") -> str:
         """The output of a command as root on a host."""
-        done = subprocess.run(
-            ["ssh", "-F", str(self.state / "ssh_config"), host, f"sudo sh -c '{command}'"],
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        ssh = ["ssh", "-F", str(self.state / "ssh_config"), host, f"sudo sh -c {shlex.quote(command)}"]
+        done = subprocess.run(ssh, input=stdin, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, f"{host}: {command} exited {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+    def query(self, sql: str, *, host: str = "mp1") -> Any:
+        """What PostgreSQL answers to a query whose one column of one row is JSON."""
+        return json.loads(self.run(host, "sudo -u postgres psql -d matchpoint --no-psqlrc -qAt", stdin=sql))
 
     def address(self, host: str) -> str:
         config = (self.state / "ssh_config").read_text()

@@ -1,0 +1,91 @@
+"""Two people, two browsers, one match: through TLS and nginx, onto a worker, into PostgreSQL."""
+
+import base64
+import gzip
+import json
+import os
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.conftest import ROOT, Lab
+from tests.e2e.conftest import PHONE, Visitor
+from tests.e2e.player import KeyboardPlayer
+
+# `SCREENSHOTS=docs/screenshots make test` renews the pictures of the documentation
+PICTURES = ROOT / os.environ.get("SCREENSHOTS", ".cache/screenshots")
+
+
+def picture(page: Page, name: str) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"{name}.png")
+
+
+def stored_match(lab: Lab, match_id: str) -> dict[str, Any]:
+    """The match as the database of the host has it."""
+    return lab.query(f"""
+        select json_build_object('score', json_build_array(m.score_left, m.score_right), 'winner', m.winner,
+                                 'end_reason', m.end_reason, 'events_gzip', encode(t.events_gzip, 'base64'))
+        from matches_match m join matches_timeline t on t.match_id = m.id where m.public_id = '{match_id}'""")
+
+
+def test_two_browsers_play_a_match_to_its_end(site: Lab, visitor: Visitor) -> None:
+    host = visitor().new_page()
+    guest = visitor(PHONE, has_touch=True, is_mobile=True, device_scale_factor=2).new_page()
+    player = KeyboardPlayer(host)
+
+    host.goto("/")
+    picture(host, "landing")
+    guest.goto("/")
+    picture(guest, "landing-phone")
+    host.get_by_role("button", name="Invite a friend").click()
+    link = host.get_by_label("Link to this match")
+    expect(link).to_be_visible()
+    guest.goto(link.input_value())
+    expect(link).not_to_be_visible()  # the friend is here
+
+    player.play(until="hit", within_s=60)
+    picture(host, "match")
+    picture(guest, "match-phone")
+    player.play(until="end", within_s=240)
+
+    expect(host.locator("#end")).to_be_visible()
+    expect(guest.locator("#end")).to_be_visible()
+    picture(host, "end")
+    picture(guest, "end-phone")
+
+    end = player.events[-1]
+    assert (end["k"], end["reason"], end["winner"]) == ("end", "score", player.side)
+    assert max(end["score"]) == 7
+    shown = [host.locator(f"[data-end-score='{side}']").inner_text() for side in (0, 1)]
+    assert shown == [str(points) for points in end["score"]]
+
+    match_id = host.url.rstrip("/").rsplit("/", 1)[-1]
+    stored = stored_match(site, match_id)
+    assert stored["score"] == end["score"]
+    assert (stored["winner"], stored["end_reason"]) == (player.side, "score")
+    timeline = json.loads(gzip.decompress(base64.b64decode(stored["events_gzip"])))
+    assert timeline == player.events, "the stored timeline is not what the player saw"
+
+
+def test_guest_plays_the_machine_without_an_account(visitor: Visitor) -> None:
+    page = visitor().new_page()
+    player = KeyboardPlayer(page)
+    page.goto("/")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_url("**/m/*")
+    player.play(until="hit", within_s=60)
+
+
+def test_player_comes_back_within_the_grace(visitor: Visitor) -> None:
+    context = visitor()
+    page = context.new_page()
+    player = KeyboardPlayer(page)
+    page.goto("/")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_url("**/m/*")
+    player.play(until="serve", within_s=30)
+    seen = len(player.events)
+    page.reload()
+    player.play(until="hit", within_s=60)
+    assert len(player.events) > seen
