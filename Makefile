@@ -112,8 +112,8 @@ staff: ops-tools ## Make the first staff account (NAME=you EMAIL=you@example.com
 
 ##@ Develop
 .PHONY: test
-test: ## Everything: code, roles, rules, then a lab from nothing, verified, played in browsers, broken and rebooted
-	@tests/run $(ARGS)
+test: test-tools ## Everything: code, roles, rules, then a lab from nothing, verified, played in browsers, broken, rebooted
+	@$(RUN) pytest tests/app tests/roles tests/rules tests/lab tests/e2e $(ARGS)
 
 .PHONY: test-fast
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules
@@ -127,7 +127,7 @@ lint: python lint-tools ## ruff, mypy, ansible-lint, yamllint, shellcheck, eslin
 	MYPYPATH=docker/lab $(RUN) mypy --strict docker/lab/*.py
 	$(RUN) yamllint --strict .
 	$(RUN) ansible-lint --offline
-	git ls-files -z '*.sh' .ci/run tests/run | xargs -0 shellcheck
+	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
 	npx --no-install eslint .
 	npx --no-install tsc --noEmit
 
@@ -140,7 +140,7 @@ clean: ## Remove what was fetched and built; not the lab, not the secrets
 	@rm -rf .cache .venv .tools node_modules certs/out
 
 # What the targets above need; each is quick when it is there.
-.PHONY: python lab-tools ops-tools rules-tools lint-tools
+.PHONY: python lab-tools ops-tools rules-tools lint-tools test-tools
 python:
 	@docker/lab/bootstrap.sh python
 	$(UV) sync --frozen --quiet
@@ -150,6 +150,9 @@ lab-tools:
 ops-tools: python
 rules-tools:
 	@docker/lab/bootstrap.sh rules
+test-tools:
+	@docker/lab/bootstrap.sh python lab rules browser
+	$(UV) sync --frozen --quiet
 lint-tools: node_modules
 	@docker/lab/bootstrap.sh lint
 node_modules: package-lock.json

@@ -11,11 +11,10 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from tests.conftest import Lab
 
-ARGUMENTS = [
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
-    "--disable-backgrounding-occluded-windows",
-]  # fmt: skip
+ARGUMENTS = """
+    --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync
+    --disable-background-timer-throttling --disable-renderer-backgrounding --disable-backgrounding-occluded-windows
+""".split()
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
