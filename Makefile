@@ -20,6 +20,7 @@ export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
 export npm_config_cache := $(CURDIR)/.cache/npm
 -include .lab/engine.env
 ifdef DOCKER_HOST

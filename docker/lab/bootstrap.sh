@@ -1,58 +1,79 @@
-#!/bin/sh
-# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python|lab|browser|lint]...`
+#!/bin/bash
+# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [lab] [rules] [browser] [lint]`.
 # Everything but distribution packages stays in the checkout.
-set -eu
+set -euo pipefail
 
 UV_VERSION=0.13.9
 cd "$(dirname "$0")/../.."
+mkdir -p .cache .tools/bin
 
 say() { printf '%s\n' "$*" >&2; }
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"
   elif command -v sudo >/dev/null; then sudo "$@"
-  else say "This needs root to run: $*. Run it as root, or install sudo."; exit 1
+  else say "This needs root: $*. Run it as root, or install sudo."; exit 1
   fi
 }
 
-# need COMMAND PACKAGE...: installs the packages when the command is not there.
-missing=""
-need() {
-  command=$1; shift
-  command -v "$command" >/dev/null 2>&1 || missing="$missing $*"
-}
+# need COMMAND PACKAGE: installs the package when the command is not there.
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 
 install_missing() {
-  [ -n "$missing" ] || return 0
+  [ ${#missing[@]} -gt 0 ] || return 0
   if ! command -v apt-get >/dev/null; then
-    say "Missing:$missing. This machine has no apt-get; install them by hand and run the command again."; exit 1
+    say "Missing: ${missing[*]}. This machine has no apt-get; install them by hand and run the command again."; exit 1
   fi
-  say "Installing:$missing"
-  as_root apt-get update -q >/dev/null
-  # No service of these packages is to start by itself: what runs here is started, and stopped, by the lab.
-  as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends $missing >.cache/apt-install.log 2>&1 \
-    || { tail -n 5 .cache/apt-install.log >&2; say "apt-get could not install:$missing (whole log: .cache/apt-install.log)"; exit 1; }
-  missing=""
+  say "Installing ${missing[*]}"
+  as_root apt-get update -q >.cache/apt-install.log 2>&1 || true  # a broken third-party source must not stop the others
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" \
+    >>.cache/apt-install.log 2>&1 || {
+      tail -n 5 .cache/apt-install.log >&2
+      say "apt-get could not install ${missing[*]}; the whole log is .cache/apt-install.log"; exit 1
+    }
 }
 
-mkdir -p .cache
-for part in "${@:-python}"; do
+# from_package COMMAND PACKAGE...: takes a command out of the first package that exists, without installing the service.
+from_package() {
+  local command=$1 package scratch; shift
+  command -v "$command" >/dev/null 2>&1 && return 0
+  [ -x ".tools/bin/$command" ] && return 0
+  for package in "$@"; do
+    scratch=$(mktemp -d .cache/package.XXXX)
+    if (cd "$scratch" && apt-get download -q "$package" >/dev/null 2>&1 && dpkg -x ./*.deb .); then
+      if [ -x "$scratch/usr/bin/$command" ]; then
+        say "Taking $command out of Debian's package $package"
+        cp "$scratch/usr/bin/$command" .tools/bin/
+      fi
+    fi
+    rm -rf "$scratch"
+    [ -x ".tools/bin/$command" ] && return 0
+  done
+  say "None of the packages $* could be fetched, and one of them has $command. Is there a network, and an apt source?"; exit 1
+}
+
+parts=("${@:-python}")
+for part in "${parts[@]}"; do
   case $part in
-    python)
-      # ensurepip is what `python3 -m venv` needs and Debian ships apart
-      python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3 python3-venv"
-      ;;
+    python) python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv) ;;
     lab)
-      need ssh openssh-client; need zstd zstd; need mmdebstrap mmdebstrap; need iptables iptables; need pgrep procps
+      need ssh openssh-client; need zstd zstd; need mmdebstrap mmdebstrap; need iptables iptables; need ip iproute2
       docker info >/dev/null 2>&1 || need dockerd docker.io
       ;;
-    rules) need promtool prometheus; need amtool prometheus-alertmanager ;;
+    rules) ;;
     browser) need chromium chromium; need certutil libnss3-tools ;;
     lint) need shellcheck shellcheck; need npm npm ;;
     *) say "bootstrap.sh: no part named '$part'; there are python, lab, rules, browser, lint"; exit 2 ;;
   esac
 done
 install_missing
+for part in "${parts[@]}"; do
+  if [ "$part" = rules ]; then
+    from_package promtool promtool prometheus
+    from_package amtool prometheus-alertmanager
+  fi
+done
 
 if [ ! -x .tools/bin/uv ]; then
   say "Installing uv $UV_VERSION into .tools"

@@ -11,10 +11,17 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from tests.conftest import Lab
 
-ARGUMENTS = """
-    --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync
-    --disable-background-timer-throttling --disable-renderer-backgrounding --disable-backgrounding-occluded-windows
-""".split()
+ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+]
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 

@@ -1,4 +1,4 @@
-"""A player at the keyboard of a real page: sees what the browser's socket receives, presses keys, knows no other way."""
+"""A player at the keyboard of a real page: sees what the browser receives, presses keys, knows no other way in."""
 
 import json
 import time
