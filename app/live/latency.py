@@ -1,0 +1,54 @@
+"""How late a player's inputs may count: the grace, measured by the server, capped, and metered by a quota.
+
+The model is lichess' lag compensation: what a client says of its round trip is believed only as far as the server's own
+measurement (answers to WebSocket ping frames, which browsers give without any script) allows.
+"""
+
+from collections import deque
+from itertools import pairwise
+from typing import Final
+
+CLAIM_TOLERANCE_US: Final = 40_000  # a client's own round trip may exceed that of the ping frames by so much
+MARGIN_US: Final = 10_000  # timers and scheduling on both ends
+SAMPLES_MIN: Final = 4  # no grace before
+SAMPLES: Final = 16
+QUOTA_START: Final = 3  # in units of the largest grace
+QUOTA_MAX: Final = 7
+QUOTA_REFILL: Final = 0.5  # a crossing; whoever needs more than half of the cap every time runs dry
+
+
+class LatencyMeter:
+    """Round trips of one player and the grace that follows from them. All times in µs."""
+
+    def __init__(self, grace_max: int) -> None:
+        self._grace_max = grace_max
+        self._one_way: deque[int] = deque(maxlen=SAMPLES)
+        self._quota = float(QUOTA_START * grace_max)
+        self._grace = 0
+        self.rtt: int | None = None
+
+    def sample(self, *, claimed: int | None, measured: int | None) -> None:
+        """Count a round trip. One that the server has not measured itself counts for nothing."""
+        if measured is None:
+            return
+        rtt = measured if claimed is None else min(claimed, measured + CLAIM_TOLERANCE_US)
+        self.rtt = rtt
+        self._one_way.append(rtt // 2)
+        if len(self._one_way) >= SAMPLES_MIN:
+            self._grace = min(self._spread() + MARGIN_US, self._grace_max)
+
+    @property
+    def grace(self) -> int:
+        """How far back an input may count, and how long a crossing waits for one."""
+        return min(self._grace, int(self._quota))
+
+    def crossing(self, used: int) -> None:
+        """A crossing of this player was decided; an input that came `used` after it still counted for it (0: none)."""
+        refilled = self._quota - used + QUOTA_REFILL * self._grace_max
+        self._quota = min(max(refilled, 0.0), float(QUOTA_MAX * self._grace_max))
+
+    def _spread(self) -> int:
+        """Ninth decile of the one-way times plus twice their mean step."""
+        times = list(self._one_way)
+        steps = [abs(after - before) for before, after in pairwise(times)]
+        return sorted(times)[len(times) * 9 // 10] + 2 * sum(steps) // len(steps)

@@ -1,0 +1,78 @@
+"""Prometheus metrics of the live servers. Label sets are closed and exist from the start: rates see the first event."""
+
+from itertools import product
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+BUCKETS: Final = (0.002, 0.005, 0.01, 0.016, 0.025, 0.033, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
+
+CONSUMERS: Final = ("match",)
+CONNECTS: Final = ("accepted", "auth_rejected", "error")
+DISCONNECTS: Final = ("client", "timeout", "server_shutdown", "error", "protocol", "over")
+TYPES_IN: Final = ("hello", "ping", "in", "leave", "rematch", "other")
+TYPES_OUT: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")
+MODES: Final = ("ai", "friend")
+OUTCOMES: Final = ("completed", "forfeit", "client_left", "abandoned", "server_error")
+
+build_info = Gauge("matchpoint_build_info", "The release that this process runs.", ["version", "revision"])
+
+ws_connections = Gauge("matchpoint_ws_connections", "WebSockets that are open.", ["consumer"])
+ws_connects = Counter("matchpoint_ws_connects_total", "WebSocket openings by result.", ["consumer", "result"])
+ws_disconnects = Counter("matchpoint_ws_disconnects_total", "WebSocket ends by reason.", ["consumer", "reason"])
+ws_messages = Counter(
+    "matchpoint_ws_messages_total", "WebSocket messages by direction and type.", ["consumer", "direction", "type"]
+)
+
+matches_active = Gauge("matchpoint_matches_active", "Matches that this worker owns and that are not over.")
+matches_started = Counter("matchpoint_matches_started_total", "Matches whose first serve was announced.", ["mode"])
+matches_finished = Counter("matchpoint_matches_finished_total", "Matches that are over.", ["mode", "outcome"])
+takeovers = Counter("matchpoint_match_takeovers_total", "Matches that were continued from a snapshot.")
+crashes = Counter("matchpoint_match_crashes_total", "Matches that failed and went back to their last snapshot.")
+fenced = Counter("matchpoint_match_fenced_total", "Matches that were dropped because another worker owns them.")
+
+input_broadcast = Histogram(
+    "matchpoint_input_broadcast_seconds", "From the receipt of an input to its event in all outboxes.", buckets=BUCKETS
+)
+crossing_lag = Histogram(
+    "matchpoint_crossing_lag_seconds", "How late a crossing was decided against its schedule.", buckets=BUCKETS
+)
+grace_used = Histogram(
+    "matchpoint_grace_used_seconds",
+    "How long after a crossing the last input arrived that still counted for it, by the players' crossings.",
+    buckets=(0.001, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12),
+)
+player_rtt = Histogram(
+    "matchpoint_player_rtt_seconds",
+    "Round trips of players, one sample in every five seconds of each.",
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.06, 0.09, 0.12, 0.2, 0.3, 0.5, 1.0),
+)
+
+loop_lag = Histogram("matchpoint_event_loop_lag_seconds", "How late the event loop ran a due timer.", buckets=BUCKETS)
+loop_tick = Gauge("matchpoint_event_loop_last_tick_timestamp_seconds", "When the event loop last ran the lag probe.")
+
+results_saved = Counter("matchpoint_results_saved_total", "Results that the database has committed.")
+results_failed = Counter("matchpoint_results_failed_total", "Attempts to write a result that failed.")
+results_spooled = Gauge("matchpoint_results_spooled", "Results on disk that the database does not have yet.")
+directory_errors = Counter("matchpoint_directory_errors_total", "Calls to the directory that failed.")
+directory_beat = Gauge("matchpoint_directory_last_beat_timestamp_seconds", "When the worker last renewed its leases.")
+
+
+def _create_label_sets() -> None:
+    for consumer in CONSUMERS:
+        ws_connections.labels(consumer)
+        for result in CONNECTS:
+            ws_connects.labels(consumer, result)
+        for reason in DISCONNECTS:
+            ws_disconnects.labels(consumer, reason)
+        for kind in TYPES_IN:
+            ws_messages.labels(consumer, "in", kind)
+        for kind in TYPES_OUT:
+            ws_messages.labels(consumer, "out", kind)
+    for mode in MODES:
+        matches_started.labels(mode)
+    for mode, outcome in product(MODES, OUTCOMES):
+        matches_finished.labels(mode, outcome)
+
+
+_create_label_sets()

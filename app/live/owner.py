@@ -1,0 +1,396 @@
+"""The owner of one match: the only thing that changes it.
+
+It is synchronous. Sockets hand it messages, timers wake it at the next crossing, and what has to go to the outside
+world (snapshots, results, the directory) goes through `OwnerHooks`. All times are match times in µs.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import engine
+from engine.ai import plan
+from live import codec, metrics
+from live.clock import SECOND, Clock
+from live.connection import Connection
+from live.records import FinishedMatch, MatchSpec, PlayerSpec, Snapshot
+from live.room import Room
+from live.seat import Seat
+from live.timers import Timers
+
+logger = logging.getLogger(__name__)
+
+FIRST_SERVE_US: Final = 3 * SECOND  # also after a pause
+SERVE_US: Final = 1_200_000
+BOTH_AWAY_US: Final = 60 * SECOND
+MATCH_US: Final = 30 * 60 * SECOND  # nothing that people play lasts so long
+LINGER_US: Final = 60 * SECOND  # after the end, for a rematch
+PEER_EVERY_US: Final = 5 * SECOND
+TIMELINE_EVENTS: Final = 50_000
+LATE_US: Final = 5_000  # clocks of players are not better than this
+SERVE_SLOPE: Final = 0.6
+
+
+class OwnerHooks(Protocol):
+    """What an owner asks of its worker. None of these may block or raise."""
+
+    def boundary(self, owner: "MatchOwner", snapshot: Snapshot) -> None:
+        """A rally ended: keep this."""
+
+    def finished(self, owner: "MatchOwner", record: FinishedMatch | None) -> None:
+        """The match is over; None when it never started."""
+
+    def rematch(self, owner: "MatchOwner") -> None:
+        """Both want another match: create one and call `rematch_ready`."""
+
+    def closed(self, owner: "MatchOwner") -> None:
+        """Nobody is here any more and nothing is left to do: forget this owner."""
+
+    def crashed(self, owner: "MatchOwner", error: Exception) -> None:
+        """A timer raised: let another owner take over from the last boundary."""
+
+    def may_judge_absence(self) -> bool:
+        """False while the lease may have gone to another worker, where the absent player may be."""
+
+
+class MatchOwner:
+    """One match that this worker owns, from its first socket until a while after its end."""
+
+    def __init__(
+        self,
+        spec: MatchSpec,
+        *,
+        epoch: int,
+        clock: Clock,
+        rng: Callable[[], float],
+        hooks: OwnerHooks,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        self.spec = spec
+        self.epoch = epoch
+        self._clock = clock
+        self._rng = rng
+        self._hooks = hooks
+        self._zero = clock.now()
+        self._state = engine.initial(engine.Rules(points=spec.points))
+        self._timeline: list[dict[str, Any]] = []
+        self._started_at: datetime | None = None
+        self._was_left = False
+        self._is_stopped = False
+        self._timers = Timers(clock, lambda error: hooks.crashed(self, error))
+        self._room = Room(spec, self._state.rules.grace_max, self._now)
+        self._seats = self._room.seats
+        if snapshot is not None:
+            self._restore(snapshot)
+        self._after("idle", self._now() + BOTH_AWAY_US, self._idle)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Go on from a rally boundary. Match time has gone on meanwhile, so that clients' clocks stay right."""
+        gone = (self._clock.wall() - snapshot.saved_at).total_seconds()
+        self._zero = self._clock.now() - snapshot.now - max(0, int(gone * SECOND))
+        self._timeline = list(snapshot.timeline)
+        self._state = engine.state_from_json(snapshot.state)
+        self._started_at = snapshot.started_at
+        for seat, used in zip(self._seats, snapshot.away, strict=True):
+            seat.away_used = used
+        self._after("life", self._now() + MATCH_US, self._abandon)
+        self._time_absence()
+
+    @property
+    def is_over(self) -> bool:
+        return self._state.phase == "over"
+
+    # Sockets
+
+    def seat_player(self, player: PlayerSpec) -> None:
+        """The free seat was taken."""
+        seat = self._seats[player.side]
+        if seat.player is None:
+            seat.player = player
+            left, right = self._seats
+            self.spec = replace(self.spec, players=(left.player, right.player))
+
+    def attach(self, connection: Connection, side: int | None, version: int) -> None:
+        """A socket proved its seat (`side` None: to watch) and holds the events up to `version`."""
+        self._timers.cancel("idle")
+        self._room.enter(connection, side, version)
+        self._room.welcome(connection, self.spec, self._state, self._timeline, version)
+        if side is not None:
+            self._room.tell_presence(self._seats[side])
+            self._time_absence()
+            self._serve_when_ready(FIRST_SERVE_US)
+
+    def detach(self, connection: Connection) -> None:
+        """The socket is gone. A player's paddle stops; the rally goes on to its end."""
+        seat = self._room.leave(connection)
+        if self._is_stopped:
+            return
+        if seat is not None:
+            if self._started_at is not None and not self.is_over:
+                self._move(seat, self._now(), None, 0)
+            self._room.tell_presence(seat)
+            self._time_absence()
+            self._pause_for(seat)
+        if not self._room.audience():
+            self._after("idle", self._now() + (0 if self.is_over else BOTH_AWAY_US), self._idle)
+
+    def receive(self, connection: Connection, message: codec.Message) -> None:
+        """A message of an attached socket. Refused if it has no place here."""
+        seat = self._room.seat_of(connection)
+        match message:
+            case codec.Ping():
+                connection.send("pong", codec.pong(message.c, self._now()))
+                if seat is not None:
+                    self._measure(seat, connection, message)
+            case codec.Hello():
+                raise codec.Refused(4400, "hello comes once, and first")
+            case codec.Input() if seat is not None and not self.is_over:
+                self._input(seat, connection, message)
+            case codec.Leave() if seat is not None:
+                self._leave(seat, connection)
+            case codec.Rematch() if seat is not None and self.is_over:
+                self._want_rematch(seat)
+
+    def _measure(self, seat: Seat, connection: Connection, message: codec.Ping) -> None:
+        seat.meter.sample(claimed=message.rtt, measured=connection.rtt())
+        now = self._now()
+        if seat.meter.rtt is not None and now - seat.reported_at >= PEER_EVERY_US:
+            seat.reported_at = now
+            metrics.player_rtt.observe(seat.meter.rtt / SECOND)
+            self._room.tell_presence(seat)
+
+    def _input(self, seat: Seat, connection: Connection, message: codec.Input) -> None:
+        if self._started_at is None or message.seq <= seat.last_seq:
+            return
+        seat.last_seq = message.seq
+        now = self._now()
+        if now - message.at > seat.grace + LATE_US:
+            connection.send("late", codec.late(message.seq))
+        self._move(seat, message.at, message.target, message.seq)
+
+    def _move(self, seat: Seat, claimed: int, target: float | None, seq: int, grace: int | None = None) -> None:
+        """Effective early: the claim counts as far back as the grace goes. Settles a crossing that it comes after."""
+        now = self._now()
+        effective = engine.admit(self._state, seat.side, claimed, now, seat.grace if grace is None else grace)
+        crossing = engine.next_crossing(self._state)
+        if crossing is not None and crossing.side == seat.side:
+            seat.input_counted(effective=effective, arrived=now, crossing=crossing.t)
+        self._advance(engine.move(self._state, effective, seat.side, target, seq))
+
+    def _leave(self, seat: Seat, connection: Connection) -> None:
+        if not self.is_over:
+            self._was_left = True
+            started = self._started_at is not None
+            self._end(1 - seat.side if started else None, "forfeit" if started else "abandoned")
+        connection.close(1000)
+
+    # The course of the match
+
+    def _serve_when_ready(self, countdown: int) -> None:
+        """Announce the next serve, or pause until both players are here."""
+        if self._state.phase not in ("ready", "paused") or any(seat.player is None for seat in self._seats):
+            return
+        away = next((seat for seat in self._seats if not seat.present), None)
+        if away is not None:
+            self._pause_for(away)
+            return
+        if self._started_at is None:
+            self._start()
+        now = self._now()
+        if self._state.phase == "paused":
+            countdown = FIRST_SERVE_US
+            self._emit(engine.resume(self._state, now))
+        direction = 1 if self._rng() < 0.5 else -1
+        slope = SERVE_SLOPE * (2 * self._rng() - 1)
+        self._advance(engine.serve(self._state, now + countdown, direction, slope))
+
+    def _start(self) -> None:
+        self._started_at = self._clock.wall()
+        self._after("life", self._now() + MATCH_US, self._abandon)
+        metrics.matches_started.labels(self.spec.mode).inc()
+        logger.info("match started", extra={"match": self.spec.id, "mode": self.spec.mode})
+        self._boundary()
+
+    def _pause_for(self, seat: Seat) -> None:
+        """Pause if the player of `seat` is away and no ball flies; a rally is played to its end first."""
+        ball = self._state.ball
+        flying = ball is not None and self._now() >= ball.t
+        if self._started_at is None or seat.present or flying or self._state.phase not in ("ready", "serve"):
+            return
+        self._advance(engine.pause(self._state, self._now(), "peer", seat.side))
+
+    def _decide(self) -> None:
+        """Decide late: the crossing's time and its grace have passed."""
+        crossing = engine.next_crossing(self._state)
+        if crossing is not None:
+            due = crossing.t + self._seats[crossing.side].grace
+            metrics.crossing_lag.observe(max(0, self._now() - due) / SECOND)
+            self._advance(engine.decide(self._state))
+
+    def _advance(self, events: tuple[engine.Event, ...]) -> None:
+        """Announce events and do what follows from them."""
+        self._emit(events)
+        for event in events:
+            match event:
+                case engine.Serve() | engine.Pause():
+                    self._follow_ball()
+                case engine.Hit():
+                    self._charge(self._seats[event.side])
+                    self._follow_ball()
+                case engine.Point():
+                    self._charge(self._seats[1 - event.side])
+                    if not self.is_over:
+                        self._boundary()
+                        self._serve_when_ready(SERVE_US)
+                case engine.End():
+                    self._finish()
+        if len(self._timeline) > TIMELINE_EVENTS and not self.is_over:
+            self._abandon()
+
+    def _emit(self, events: tuple[engine.Event, ...]) -> None:
+        for event in events:
+            self._state = engine.apply(self._state, event)
+        batch = [engine.event_to_json(event) for event in events]
+        self._timeline += batch
+        if batch:
+            self._room.broadcast("ev", codec.events(batch))
+
+    def _charge(self, seat: Seat) -> None:
+        if not seat.is_ai:
+            metrics.grace_used.observe(seat.crossing_decided() / SECOND)
+
+    def _follow_ball(self) -> None:
+        """Wake at the next crossing, and let a computer player look at the ball."""
+        crossing = engine.next_crossing(self._state)
+        if crossing is None:
+            self._timers.cancel("crossing")
+        else:
+            self._after("crossing", crossing.t + self._seats[crossing.side].grace, self._decide)
+        for seat in self._seats:
+            if seat.is_ai:
+                self._plan(seat)
+
+    def _plan(self, seat: Seat) -> None:
+        self._timers.cancel("ai rough", "ai fine")
+        moves = plan(self._state, seat.side, self.spec.level or "normal", self._rng, self._now())
+        for name, (t, target) in zip(("ai rough", "ai fine"), moves, strict=False):
+            self._after(name, t, self._ai_input(seat, t, target))
+
+    def _ai_input(self, seat: Seat, t: int, target: float) -> Callable[[], None]:
+        """Inputs of the computer count from when they were planned, however late their timers are."""
+        return lambda: self._move(seat, t, target, 0, grace=SECOND)
+
+    def _boundary(self) -> None:
+        if self._started_at is None:
+            return
+        left, right = self._seats
+        snapshot = Snapshot(
+            state=engine.state_to_json(self._state),
+            timeline=list(self._timeline),
+            now=self._now(),
+            saved_at=self._clock.wall(),
+            started_at=self._started_at,
+            away=(left.away_used, right.away_used),
+        )
+        self._hooks.boundary(self, snapshot)
+
+    # Absence and the end
+
+    def _time_absence(self) -> None:
+        """Start and stop the clocks of absent players. While both are away nobody's grace runs."""
+        if self._started_at is None or self.is_over:
+            return
+        now = self._now()
+        self._timers.cancel("away")
+        for seat in self._seats:
+            seat.away_stop(now)
+        away = [seat for seat in self._seats if not seat.present]
+        if len(away) == 2:
+            self._after("away", now + BOTH_AWAY_US, lambda: self._judge(None))
+        elif away:
+            away[0].away_start(now)
+            self._after("away", now + away[0].away_left(now), lambda: self._judge(away[0]))
+
+    def _judge(self, absent: Seat | None) -> None:
+        """End the match for an absence (None: of both), unless the absent may be with another owner."""
+        if not self._hooks.may_judge_absence():
+            self._after("away", self._now() + SECOND, lambda: self._judge(absent))
+        elif absent is None:
+            self._abandon()
+        else:
+            self._end(1 - absent.side, "forfeit")
+
+    def _abandon(self) -> None:
+        self._end(None, "abandoned")
+
+    def _end(self, winner: int | None, reason: str) -> None:
+        if not self.is_over:
+            self._advance(engine.end(self._state, self._now(), winner, reason))
+
+    def _finish(self) -> None:
+        self._timers.clear()
+        state = self._state
+        metrics.matches_finished.labels(self.spec.mode, self._outcome()).inc()
+        logger.info("match over", extra={"match": self.spec.id, "reason": state.reason, "score": state.score})
+        self._after("linger", self._now() + LINGER_US, self._close)
+        self._hooks.finished(self, self._record())
+
+    def _record(self) -> FinishedMatch | None:
+        if self._started_at is None:
+            return None
+        state = self._state
+        first = next((event["t"] for event in self._timeline if event["k"] == "serve"), state.t)
+        return FinishedMatch(
+            spec=self.spec,
+            started_at=self._started_at,
+            finished_at=self._clock.wall(),
+            duration_us=max(0, state.t - first),
+            winner=state.winner,
+            reason=state.reason or "",
+            score=state.score,
+            rules_version=state.rules.version,
+            timeline=list(self._timeline),
+        )
+
+    def _outcome(self) -> str:
+        if self._state.reason == "score":
+            return "completed"
+        if self._was_left:
+            return "client_left"
+        return "forfeit" if self._state.reason == "forfeit" else "abandoned"
+
+    def _want_rematch(self, seat: Seat) -> None:
+        if seat.wants_rematch:
+            return
+        seat.wants_rematch = True
+        self._room.broadcast("rematch", codec.rematch(side=seat.side))
+        if all(other.is_ai or other.wants_rematch for other in self._seats):
+            self._hooks.rematch(self)
+
+    def rematch_ready(self, match_id: str) -> None:
+        """The next match exists: everybody goes there."""
+        self._room.broadcast("rematch", codec.rematch(match_id=match_id))
+        self._after("linger", self._now() + SERVE_US, self._close)
+
+    def _idle(self) -> None:
+        if self._started_at is None or self.is_over:
+            self._close()
+
+    def _close(self) -> None:
+        self.stop(1000)
+        self._hooks.closed(self)
+
+    def stop(self, code: int, *, moved: bool = False) -> None:
+        """Let go of everything: timers, and sockets with `code`. `moved`: another worker has the match."""
+        self._is_stopped = True
+        self._timers.clear()
+        self._room.close(code, moved=moved)
+
+    def _now(self) -> int:
+        """Match time, never before what is decided: timers may fire a fraction of a millisecond early."""
+        return max(self._clock.now() - self._zero, self._state.t)
+
+    def _after(self, name: str, t: int, callback: Callable[[], None]) -> None:
+        self._timers.set(name, self._zero + t, callback)

@@ -1,0 +1,172 @@
+"""What live servers, pages and the database tell each other about a match: frozen values with a JSON form.
+
+`schema` names the shape of the JSON. A reader refuses a schema that it does not know, so that two releases that run
+side by side never misread each other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Self
+
+SCHEMA = 1
+
+Mode = Literal["ai", "friend"]
+Players = tuple["PlayerSpec | None", "PlayerSpec | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerSpec:
+    """Who sits on a side. `identity` is `u:<user pk>`, `g:<guest id>` or `ai:<level>`."""
+
+    side: int
+    kind: Literal["human", "ai"]
+    identity: str
+    name: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"side": self.side, "kind": self.kind, "identity": self.identity, "name": self.name}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(side=data["side"], kind=data["kind"], identity=data["identity"], name=data["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class MatchSpec:
+    """A match as it was asked for. `players` by side; None is a seat that is still free. `created_at` is ISO 8601."""
+
+    id: str
+    mode: Mode
+    level: str | None
+    points: int
+    players: Players
+    created_at: str
+    schema: int = SCHEMA
+
+    def side_of(self, identity: str) -> int | None:
+        """The side on which `identity` plays, or None."""
+        return next((player.side for player in self.players if player and player.identity == identity), None)
+
+    def free_side(self) -> int | None:
+        """The first seat that nobody has taken, or None."""
+        return next((side for side in (0, 1) if self.players[side] is None), None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": self.schema,
+            "id": self.id,
+            "mode": self.mode,
+            "level": self.level,
+            "points": self.points,
+            "players": [player.to_json() if player else None for player in self.players],
+            "created_at": self.created_at,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The spec of `to_json`. ValueError on a schema that is not known here."""
+        _check_schema(data)
+        left, right = (PlayerSpec.from_json(player) if player else None for player in data["players"])
+        return cls(
+            id=data["id"],
+            mode=data["mode"],
+            level=data["level"],
+            points=data["points"],
+            players=(left, right),
+            created_at=data["created_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedMatch:
+    """A match that is over, as the database keeps it. `timeline` are the events of docs/protocol.md, from version 1."""
+
+    spec: MatchSpec
+    started_at: datetime
+    finished_at: datetime
+    duration_us: int
+    winner: int | None
+    reason: str
+    score: tuple[int, int]
+    rules_version: int
+    timeline: list[dict[str, Any]]
+    schema: int = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": self.schema,
+            "spec": self.spec.to_json(),
+            "started_at": self.started_at.isoformat(),
+            "finished_at": self.finished_at.isoformat(),
+            "duration_us": self.duration_us,
+            "winner": self.winner,
+            "reason": self.reason,
+            "score": list(self.score),
+            "rules_version": self.rules_version,
+            "timeline": self.timeline,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The record of `to_json`. ValueError on a schema that is not known here."""
+        _check_schema(data)
+        left, right = data["score"]
+        return cls(
+            spec=MatchSpec.from_json(data["spec"]),
+            started_at=datetime.fromisoformat(data["started_at"]),
+            finished_at=datetime.fromisoformat(data["finished_at"]),
+            duration_us=data["duration_us"],
+            winner=data["winner"],
+            reason=data["reason"],
+            score=(left, right),
+            rules_version=data["rules_version"],
+            timeline=list(data["timeline"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A match at a rally boundary: all that another worker needs to go on from there.
+
+    `state` is a key frame of the engine with no ball in play, `timeline` every event up to it. `now` is the match time
+    (µs) at `saved_at` (wall clock), `away` the reconnect grace (µs) that each side has used up.
+    """
+
+    state: dict[str, Any]
+    timeline: list[dict[str, Any]]
+    now: int
+    saved_at: datetime
+    started_at: datetime
+    away: tuple[int, int]
+    schema: int = SCHEMA
+
+    def header(self) -> dict[str, Any]:
+        """The JSON form without the timeline, which is stored beside it, piece by piece."""
+        return {
+            "schema": self.schema,
+            "state": self.state,
+            "now": self.now,
+            "saved_at": self.saved_at.isoformat(),
+            "started_at": self.started_at.isoformat(),
+            "away": list(self.away),
+        }
+
+    @classmethod
+    def from_header(cls, data: Mapping[str, Any], timeline: list[dict[str, Any]]) -> Self:
+        """The snapshot of `header` and its timeline. ValueError on a schema that is not known here."""
+        _check_schema(data)
+        left, right = data["away"]
+        return cls(
+            state=data["state"],
+            timeline=timeline,
+            now=data["now"],
+            saved_at=datetime.fromisoformat(data["saved_at"]),
+            started_at=datetime.fromisoformat(data["started_at"]),
+            away=(left, right),
+        )
+
+
+def _check_schema(data: Mapping[str, Any]) -> None:
+    if data.get("schema") != SCHEMA:
+        raise ValueError(f"schema {data.get('schema')!r} is not known here (known: {SCHEMA})")

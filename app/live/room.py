@@ -1,0 +1,106 @@
+"""Who is in a match: its two seats, those who watch, and what all of them are told."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import engine
+from live import codec
+from live.connection import Connection
+from live.latency import LatencyMeter
+from live.records import MatchSpec
+from live.seat import Seat
+
+RESUME_EVENTS: Final = 256  # a client that missed more gets a key frame
+
+
+class Room:
+    """The sockets of one match. `now` is match time (µs)."""
+
+    def __init__(self, spec: MatchSpec, grace_max: int, now: Callable[[], int]) -> None:
+        left, right = spec.players
+        self.seats = (Seat(0, left, LatencyMeter(grace_max)), Seat(1, right, LatencyMeter(grace_max)))
+        self._watchers: set[Connection] = set()
+        self._resumable: set[str] = set()  # identities whose versions come from this owner, not from one before it
+        self._now = now
+
+    def seat_of(self, connection: Connection) -> Seat | None:
+        return next((seat for seat in self.seats if seat.connection is connection), None)
+
+    def audience(self) -> list[Connection]:
+        """Every socket: players first."""
+        return [*(seat.connection for seat in self.seats if seat.connection is not None), *self._watchers]
+
+    def enter(self, connection: Connection, side: int | None, version: int) -> None:
+        """Let a socket in. The newest socket of a player wins; `side` None watches."""
+        if side is None:
+            self._watchers.add(connection)
+            return
+        seat = self.seats[side]
+        if seat.connection is not None:
+            seat.connection.close(4409)
+        seat.connection = connection
+        if version == 0:
+            seat.last_seq = 0  # a page that was loaded anew counts its inputs anew
+
+    def welcome(
+        self,
+        connection: Connection,
+        spec: MatchSpec,
+        state: engine.MatchState,
+        timeline: list[dict[str, Any]],
+        version: int,
+    ) -> None:
+        """Bring a socket up to date: by the events that it missed if they are few, else by a key frame."""
+        known = connection.identity in self._resumable
+        resumes = known and 0 < version <= state.version <= version + RESUME_EVENTS
+        self._resumable.add(connection.identity)
+        seat = self.seat_of(connection)
+        frame = codec.welcome(
+            match_id=spec.id,
+            side=seat.side if seat else None,
+            players=spec.players,
+            rules=state.rules,
+            now=self._now(),
+            state=None if resumes else state,
+        )
+        connection.send("welcome", frame)
+        if resumes and version < state.version:
+            connection.send("ev", codec.events(timeline[version:]))
+        for other in self.seats:
+            if other is not seat and other.player is not None:
+                connection.send("peer", self._peer(other))
+
+    def leave(self, connection: Connection) -> Seat | None:
+        """The socket is gone; answers with the seat that it leaves empty."""
+        self._watchers.discard(connection)
+        seat = self.seat_of(connection)
+        if seat is not None:
+            seat.connection = None
+        return seat
+
+    def broadcast(self, kind: str, frame: str) -> None:
+        for connection in self.audience():
+            connection.send(kind, frame)
+
+    def tell_presence(self, seat: Seat) -> None:
+        """Tell the others how the player of `seat` is connected."""
+        frame = self._peer(seat)
+        for connection in self.audience():
+            if connection is not seat.connection:
+                connection.send("peer", frame)
+
+    def _peer(self, seat: Seat) -> str:
+        rtt = seat.meter.rtt
+        return codec.peer(
+            side=seat.side,
+            online=seat.present,
+            ping_ms=None if rtt is None else rtt // 1000,
+            grace_ms=seat.away_left(self._now()) // 1000,
+        )
+
+    def close(self, code: int, *, moved: bool = False) -> None:
+        """Close every socket with `code`. `moved`: ask them to take their seats again first."""
+        for connection in self.audience():
+            if moved:
+                connection.send("move", codec.move())
+            connection.close(code)
