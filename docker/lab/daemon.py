@@ -87,10 +87,13 @@ def ensure(data_dir: Path) -> docker.DockerClient:
     )
 
 
-def stop_own(client: docker.DockerClient) -> None:
-    """Stops the engine if it is the lab's own and nobody uses it any more, and removes what it left in the kernel."""
+def stop_own(client: docker.DockerClient) -> bool:
+    """Stops the engine if it is the lab's own and nobody uses it any more, and removes what it left in the kernel.
+
+    True when it was stopped.
+    """
     if os.environ.get("DOCKER_HOST") != OWN_SOCKET or client.containers.list(all=True):
-        return
+        return False
     step("stopping the lab's Docker engine")
     client.close()
     as_root = [] if os.geteuid() == 0 else ["sudo"]
@@ -104,6 +107,7 @@ def stop_own(client: docker.DockerClient) -> None:
         if (point := mount.split()[1]).startswith(str(RUN_DIR)):
             subprocess.run([*as_root, "umount", point], check=True)
     subprocess.run([*as_root, "rm", "-rf", str(RUN_DIR)], check=True)
+    return True
 
 
 def _iptables(as_root: list[str], *arguments: str) -> list[str]:

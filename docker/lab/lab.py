@@ -45,7 +45,8 @@ def command_down(args: argparse.Namespace) -> None:
         sys.stderr.write("No Docker engine answers: there is nothing to remove.\n")
         return
     hosts.down(hosts.Lab(client, args.lab, STATE / args.lab))
-    daemon.stop_own(client)
+    if daemon.stop_own(client):
+        ENGINE_FILE.unlink(missing_ok=True)
 
 
 def command_status(args: argparse.Namespace) -> None:
