@@ -345,7 +345,7 @@ class MatchOwner:
         return FinishedMatch(
             spec=self.spec,
             started_at=self._started_at,
-            finished_at=self._clock.wall(),
+            finished_at=max(self._clock.wall(), self._started_at),  # the wall clock may be set back
             duration_us=max(0, state.t - first),
             winner=state.winner,
             reason=state.reason or "",

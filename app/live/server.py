@@ -1,0 +1,116 @@
+"""Daphne with what the match sockets need and it lacks: output back-pressure, measured round trips, a clean stop.
+
+Importing this module makes the event loop (Daphne does that at import), so choose its policy before.
+"""
+
+import asyncio
+import logging
+import struct
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from daphne.server import Server as DaphneServer
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.internet import defer
+
+from live.codec import MESSAGE_BYTES
+from live.socket import RTT_EXTENSION
+
+logger = logging.getLogger(__name__)
+
+FRAME_BYTES: Final = 4096
+WRITE_BUFFER_BYTES: Final = 16 * 1024  # unsent bytes of a socket before its writer has to wait
+PING_TAG: Final = b"rtt "
+
+
+class _Flow:
+    """A Twisted push producer: told when the buffer is full and when it has room. The app's `send` waits for it."""
+
+    def __init__(self) -> None:
+        self.has_room = asyncio.Event()
+        self.has_room.set()
+
+    def pauseProducing(self) -> None:
+        self.has_room.clear()
+
+    def resumeProducing(self) -> None:
+        self.has_room.set()
+
+    def stopProducing(self) -> None:
+        self.has_room.set()
+
+
+class MatchpointProtocol(WebSocketProtocol):  # type: ignore[misc]  # Daphne has no types
+    """A WebSocket whose writer can be made to wait, and whose round trip the server knows."""
+
+    def onConnect(self, request: Any) -> Any:
+        self.flow = _Flow()
+        self._rtt: int | None = None
+        return super().onConnect(request)
+
+    def onOpen(self) -> None:
+        # The HTTP protocol that did the handshake was the transport's producer until now.
+        self.transport.unregisterProducer()
+        self.transport.bufferSize = WRITE_BUFFER_BYTES
+        self.transport.registerProducer(self.flow, True)
+        super().onOpen()
+
+    def rtt(self) -> int | None:
+        """The last measured round trip (µs), or None; starts the next measurement."""
+        if self.state == self.STATE_OPEN:
+            self.sendPing(PING_TAG + struct.pack(">Q", time.monotonic_ns()))
+        return self._rtt
+
+    def onPong(self, payload: bytes) -> None:
+        if payload.startswith(PING_TAG) and len(payload) == len(PING_TAG) + 8:
+            (sent,) = struct.unpack(">Q", payload[len(PING_TAG) :])
+            self._rtt = max(0, time.monotonic_ns() - sent) // 1000
+
+
+class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
+    """Daphne's server. `failed` is set when it could not listen."""
+
+    def __init__(self, application: Any, *, endpoint: str, ready: Callable[[], None]) -> None:
+        super().__init__(
+            application,
+            endpoints=[endpoint],
+            signal_handlers=False,  # the process stops in its own order
+            ready_callable=ready,
+            websocket_max_message_size=MESSAGE_BYTES,
+            websocket_max_frame_size=FRAME_BYTES,
+            proxy_forwarded_address_header="X-Forwarded-For",
+            proxy_forwarded_port_header="X-Forwarded-Port",
+            proxy_forwarded_proto_header="X-Forwarded-Proto",
+            server_name="matchpoint",
+        )
+        self.failed = ""
+
+    def run(self) -> None:
+        WebSocketFactory.protocol = MatchpointProtocol
+        super().run()
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, MatchpointProtocol):
+            scope["extensions"] = {RTT_EXTENSION: protocol.rtt}
+        return super().create_application(protocol, scope)
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        await super().handle_reply(protocol, message)
+        if message["type"] == "websocket.send" and isinstance(protocol, MatchpointProtocol):
+            await protocol.flow.has_room.wait()
+
+    def listen_error(self, failure: Any) -> None:
+        self.failed = failure.getErrorMessage()
+        self.stop()
+
+    def kill_all_applications(self) -> Any:
+        """Cancel what still runs. Daphne's own version fails on connections whose application has been reaped."""
+        running = [
+            task
+            for details in self.connections.values()
+            if (task := details.get("application_instance")) is not None and not task.done()
+        ]
+        for task in running:
+            task.cancel()
+        return defer.Deferred.fromFuture(asyncio.gather(*running, return_exceptions=True)) if running else None

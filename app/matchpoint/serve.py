@@ -1,0 +1,181 @@
+"""The server processes: `python -m matchpoint.serve web --port 8001` and `python -m matchpoint.serve live --port 8101`.
+
+`web` serves pages, `live` owns matches as worker `<MATCHPOINT_HOST>-<port>`, `all` does both (`manage.py play`).
+Metrics are on port + 10000, answered by a thread, so that they can be read while the event loop is stuck. SIGTERM and
+SIGINT stop the process in order and within `STOP_SECONDS`: not ready, no new match, matches given up for another
+worker, sockets closed with 1012.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import random
+import re
+import signal
+import sys
+import threading
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
+
+logger = logging.getLogger(__name__)
+
+METRICS_OFFSET: Final = 10_000
+STOP_SECONDS: Final = 15.0
+GC_THRESHOLDS: Final = (50_000, 20, 20)  # few, since a match makes little garbage with cycles
+ROLES: Final = ("web", "live", "all")
+
+
+class CannotListen(Exception):
+    """The port is taken, or not ours to use; the text says which and why."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="matchpoint.serve", description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        serve(options.role, port=options.port, bind=options.bind)
+    except CannotListen as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def serve(role: str, *, port: int, bind: str = "127.0.0.1", metrics: bool = True) -> None:
+    """Run until a signal says stop. Raises CannotListen.
+
+    Imports come late and in this order: the policy of the event loop, then Daphne, which makes the loop, then the app.
+    """
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "matchpoint.settings")
+
+    from live.server import Server
+    from matchpoint.asgi import application  # loads the settings
+
+    process = _Process(role, port)
+    address = bind.replace(":", "\\:")
+    server = Server(application, endpoint=f"tcp:{port}:interface={address}", ready=lambda: process.ready(server))
+    if metrics:
+        _serve_metrics(bind, port + METRICS_OFFSET)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    server.run()
+    if server.failed:
+        raise CannotListen(f"cannot listen on {bind} port {port}: {server.failed}")
+    if process.failure is not None:
+        raise process.failure
+
+
+def worker_name(port: int) -> str:
+    """`<host>-<port>`, as socket URLs and the edge have it."""
+    from django.conf import settings
+
+    return re.sub(r"[^a-z0-9-]+", "-", f"{settings.MATCHPOINT_HOST}-{port}".lower())
+
+
+def _serve_metrics(bind: str, port: int) -> None:
+    from django.conf import settings
+    from prometheus_client import start_http_server
+
+    from live import metrics
+
+    metrics.build_info.labels(settings.RELEASE_ID, settings.RELEASE_ID.rpartition("-")[2]).set(1)
+    try:
+        start_http_server(port, addr=bind)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {bind} port {port} (metrics): {error.strerror}") from error
+
+
+class Stoppable(Protocol):
+    """The server, of which the process needs no more; importing its module would make the event loop."""
+
+    def stop(self) -> None: ...
+
+
+class _Process:
+    """What goes on beside the server: the worker of a live process, readiness, and the orderly stop."""
+
+    def __init__(self, role: str, port: int) -> None:
+        self._role = role
+        self._port = port
+        self._is_stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.failure: BaseException | None = None
+
+    def ready(self, server: Stoppable) -> None:
+        """Called by Daphne when it listens, with its event loop as the current one."""
+        loop = asyncio.get_event_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_soon, server)
+        self._spawn(self._start(), server)
+
+    async def _start(self) -> None:
+        from ops.health import probe
+
+        probe.check_add("draining", self._check_draining)
+        if self._role == "web":
+            return
+        from pathlib import Path
+
+        from django.conf import settings
+
+        from live import worker as live_worker
+        from live.clock import LoopClock
+        from live.directory import get_directory
+        from live.results import ResultWriter
+
+        worker = live_worker.Worker(
+            worker_name(self._port),
+            directory=get_directory(),
+            results=ResultWriter(Path(settings.STATE_DIR) / "results"),
+            clock=LoopClock(),
+            rng=random.SystemRandom().random,
+            release=settings.RELEASE_ID,
+        )
+        live_worker.install(worker)
+        await worker.start()
+
+    async def _check_draining(self) -> dict[str, str]:
+        return {"draining": "draining" if self._is_stopping else "ok"}
+
+    def _stop_soon(self, server: Stoppable) -> None:
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        self._spawn(self._stop(server), server)
+
+    async def _stop(self, server: Stoppable) -> None:
+        from live.worker import installed
+
+        logger.info("stopping", extra={"role": self._role, "port": self._port})
+        # A thread that hangs in the database must not hold up the process: what it writes is in the spool.
+        last_resort = threading.Timer(STOP_SECONDS, os._exit, args=(0,))
+        last_resort.daemon = True
+        last_resort.start()
+        worker = installed()
+        if worker is not None:
+            await worker.stop()
+        server.stop()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], server: Stoppable) -> None:
+        task = asyncio.get_event_loop().create_task(work)
+        self._tasks.add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and task.exception() is not None:
+                self.failure = task.exception()
+                server.stop()
+
+        task.add_done_callback(done)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
