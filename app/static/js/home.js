@@ -1,0 +1,49 @@
+// @ts-check
+/** The landing page: a rally plays, and one press starts a match. */
+
+import { ApiError, createMatch } from "./api.js";
+import { attract } from "./attract.js";
+
+const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("attract"));
+const form = /** @type {HTMLFormElement} */ (document.getElementById("play"));
+const error = /** @type {HTMLElement} */ (form.querySelector(".hero-error"));
+const LEVEL = "matchpoint.level";
+
+attract(canvas);
+
+const saved = localStorage.getItem(LEVEL);
+for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (form.querySelectorAll('[name="level"]'))) {
+  radio.checked = saved === null ? radio.checked : radio.value === saved;
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = /** @type {HTMLButtonElement} */ (event.submitter ?? form.querySelector('[value="ai"]'));
+  if (form.ariaBusy === "true") {
+    return;
+  }
+  const level = String(new FormData(form).get("level"));
+  localStorage.setItem(LEVEL, level);
+  form.ariaBusy = button.ariaBusy = "true";
+  error.textContent = "";
+  try {
+    const { url } = await createMatch(button.value === "friend" ? { mode: "friend" } : { mode: "ai", level });
+    location.assign(url);
+  } catch (cause) {
+    error.textContent = reason(cause) ?? "";
+    form.ariaBusy = button.ariaBusy = "false";
+  }
+});
+
+// The page may come back from the browser's cache as it was left: busy.
+addEventListener("pageshow", () => {
+  form.ariaBusy = "false";
+  form.querySelectorAll("[aria-busy]").forEach((button) => (button.ariaBusy = "false"));
+});
+
+/** @param {unknown} cause */
+function reason(cause) {
+  const status = cause instanceof ApiError ? cause.status : -1;
+  const { errorOffline, errorBusy, errorOther } = form.dataset;
+  return status === 0 ? errorOffline : status === 429 || status === 503 ? errorBusy : errorOther;
+}

@@ -1,0 +1,449 @@
+// @ts-check
+/** The match page: the timeline comes in by the socket, inputs go out, and every frame shows the exact moment. */
+
+import { createMatch, getMatch, takeSeat } from "./api.js";
+import { Clock } from "./clock.js";
+import { apply, initial, RULES, stateFromJson } from "./engine.js";
+import * as hud from "./hud.js";
+import { Input } from "./input.js";
+import { OwnPaddle, Stage } from "./predict.js";
+import { Court } from "./render.js";
+import { change, settings } from "./settings.js";
+import { MatchSocket } from "./socket.js";
+import { countSound, hitSound, pointSound, wallSound } from "./sound.js";
+import { Statistics } from "./statistics.js";
+
+const SECOND = 1000000;
+const COUNTDOWN_US = 1.5 * SECOND; // a serve that is announced this far ahead is counted down
+const SLEPT_MS = 1500; // a gap between frames this long: the machine slept, or the tab was hidden
+
+/** @typedef {import("./api.js").Summary} Summary */
+
+const data = /** @type {Summary} */ (JSON.parse(hud.element("match-data").textContent ?? "{}"));
+const page = hud.element("match");
+
+let state = initial({ ...RULES, points: data.points });
+let players = data.players;
+/** @type {number | null} */
+let side = data.you;
+let nextSeq = 1;
+let hasStarted = false;
+let isOver = false;
+/** @type {{side: number, until: number} | null} who is away, and when that ends the match (performance.now) */
+let away = null;
+let statistics = new Statistics();
+/** @type {WakeLockSentinel | null} */
+let wakeLock = null;
+
+const clock = new Clock();
+const own = new OwnPaddle(state.rules);
+const stage = new Stage(state.rules);
+const court = new Court(/** @type {HTMLCanvasElement} */ (hud.element("court")), state.rules, { label: hud.say("you") });
+const socket = new MatchSocket(
+  clock,
+  { version: () => state.version, message: receive, status: connection },
+  { seat: () => takeSeat(data.id) },
+);
+const input = new Input({ court, stage: hud.element("stage"), rules: state.rules, keys: settings, send: steer });
+
+/** @param {number | null} target */
+function steer(target) {
+  if (side === null || !hasStarted || isOver) {
+    return;
+  }
+  const order = { seq: nextSeq, at: clock.now(), target: target === null ? null : Math.round(target * 100) / 100 };
+  nextSeq += 1;
+  own.press(order);
+  socket.send({ t: "in", ...order });
+}
+
+/** @param {any} message */
+function receive(message) {
+  switch (message.t) {
+    case "welcome":
+      welcome(message);
+      break;
+    case "ev":
+      fold(message.e);
+      break;
+    case "peer":
+      peer(message);
+      break;
+    case "late":
+      hud.showToast(hud.say("bannerLate"));
+      break;
+    case "rematch":
+      rematch(message);
+      break;
+    default: // `error` tells more about the close that follows it, for people who look at the network panel
+  }
+}
+
+/** @param {any} message */
+function welcome(message) {
+  side = message.side;
+  players = message.players;
+  court.side = side;
+  court.resize();
+  input.isEnabled = side !== null;
+  if (message.state !== null) {
+    state = stateFromJson(message.state);
+    if (state.version > 0) {
+      statistics = new Statistics(false);
+    }
+    hasStarted = state.version > 0;
+  }
+  if (side !== null) {
+    own.reset(state.paddles[side]);
+  }
+  for (const selector of ["player", "spectator"]) {
+    const hint = /** @type {HTMLElement} */ (document.querySelector(`[data-for="${selector}"]`));
+    hint.hidden = (selector === "player") !== (side !== null);
+  }
+  hud.showScore(state.score);
+  introduce();
+  if (input.wish !== null) {
+    steer(input.wish);
+  }
+  if (state.phase === "over") {
+    finish();
+  }
+}
+
+/** Names, and whether we still wait for somebody. */
+function introduce() {
+  hud.showPlayers(players, data.level, side);
+  const isWaiting = players.some((player) => player === null);
+  if (!isOver && hud.element("leaving").hidden) {
+    hud.showPanel(isWaiting && side !== null ? "invite" : null);
+  }
+}
+
+function announceSide() {
+  court.introduce(clock.now());
+  const where = side === null ? "youWatch" : court.isUpright ? "youBottom" : side === 0 ? "youLeft" : "youRight";
+  hud.announce(hud.say(where));
+}
+
+/** @param {import("./engine.js").MatchEvent[]} events */
+function fold(events) {
+  for (const event of events) {
+    if (event.v <= state.version) {
+      continue;
+    }
+    try {
+      state = apply(state, event);
+    } catch {
+      state = initial(state.rules); // a gap: version 0 asks for a key frame
+      socket.resync();
+      return;
+    }
+    statistics.add(event);
+    happen(event);
+  }
+}
+
+/** @param {import("./engine.js").MatchEvent} event */
+function happen(event) {
+  switch (event.k) {
+    case "serve":
+      if (!hasStarted) {
+        hasStarted = true;
+        announceSide();
+        void stayAwake();
+      }
+      away = null;
+      break;
+    case "pad":
+      if (event.side === side && event.seq > 0) {
+        own.confirm(event, clock.now());
+      } else if (event.side === side) {
+        own.reset(state.paddles[event.side]);
+      }
+      break;
+    case "point": {
+      const [left, right] = event.score;
+      hud.showScore(event.score);
+      hud.announce(hud.say("point", { name: nameOf(event.side), left, right }));
+      pointSound(side === null || event.side === side);
+      break;
+    }
+    case "pause":
+      if (event.reason !== "peer") {
+        hud.showBanner("server", hud.say("bannerServer"), true);
+      }
+      break;
+    case "resume":
+      away = null;
+      hud.showBanner(null);
+      hud.announce(hud.say("resume"));
+      break;
+    case "end":
+      finish();
+      break;
+    default:
+  }
+}
+
+/** @param {{side: number, online: boolean, ping: number | null, grace_ms: number}} message */
+async function peer(message) {
+  const player = players[message.side];
+  hud.showPing(message.side, message.ping, { isAway: !message.online });
+  if (player === null || player === undefined) {
+    players = (await getMatch(data.id).catch(() => ({ players }))).players;
+    introduce();
+  }
+  if (hasStarted && !isOver && !message.online) {
+    away = { side: message.side, until: performance.now() + message.grace_ms };
+  } else if (away?.side === message.side) {
+    away = null;
+    hud.showBanner(null);
+  }
+}
+
+/**
+ * @param {import("./socket.js").Status} status
+ * @param {import("./socket.js").StopReason | null} reason
+ */
+function connection(status, reason) {
+  if (status === "stopped") {
+    hud.showBanner(null);
+    if (!isOver) {
+      stopped(reason ?? "broken");
+    }
+  } else if (isOver) {
+    hud.showBanner(null);
+  } else if (status === "live") {
+    hud.showBanner(null);
+  } else {
+    const word = `banner${status.replace(/^./, (first) => first.toUpperCase())}`;
+    hud.showBanner(status === "moving" ? "reconnecting" : status, hud.say(word), status === "unstable");
+  }
+}
+
+/** @param {import("./socket.js").StopReason} reason */
+function stopped(reason) {
+  const tried = "matchpoint.reloaded";
+  if (reason === "reload" && sessionStorage.getItem(tried) !== data.id) {
+    sessionStorage.setItem(tried, data.id);
+    location.reload();
+    return;
+  }
+  input.isEnabled = false;
+  const name = reason === "reload" ? "broken" : reason;
+  const word = `stop${name.replace(/^./, (first) => first.toUpperCase())}`;
+  hud.element("stopped-title").textContent = hud.say(word);
+  hud.element("stopped-detail").textContent = hud.say(`${word}Detail`);
+  hud.element("stopped-reload").hidden = name === "over" || name === "missing";
+  hud.showPanel("stopped");
+}
+
+function finish() {
+  if (isOver) {
+    return;
+  }
+  isOver = true;
+  away = null;
+  input.isEnabled = false;
+  void wakeLock?.release();
+  hud.showBanner(null);
+  hud.showCountdown(null);
+  hud.showScore(state.score);
+  const { longest, fastest, seconds, isComplete } = statistics;
+  const title = titleOf(state.winner, state.score);
+  hud.announce(title);
+  hud.showResult({
+    title,
+    reason: reasonOf(state.reason, state.winner),
+    score: state.score,
+    rally: isComplete ? longest : null,
+    speed: isComplete ? fastest : null,
+    seconds: isComplete ? seconds : null,
+    canRematch: side !== null,
+  });
+}
+
+/** A match that was over before this page was opened. */
+function showFinished() {
+  isOver = true;
+  hud.showScore(data.score);
+  hud.showPlayers(players, data.level, side);
+  hud.showResult({
+    title: titleOf(data.winner, data.score),
+    reason: reasonOf(data.reason, data.winner),
+    score: data.score,
+    rally: null,
+    speed: null,
+    seconds: data.duration_us === null ? null : data.duration_us / SECOND,
+    canRematch: side !== null,
+  });
+}
+
+/**
+ * @param {number | null} winner
+ * @param {[number, number]} score
+ */
+function titleOf(winner, score) {
+  if (winner === null) {
+    return hud.say("nobody");
+  }
+  if (side === null) {
+    return hud.say("winner", { name: nameOf(winner) });
+  }
+  const isClose = Math.abs(score[0] - score[1]) <= 2;
+  return hud.say(winner === side ? "won" : isClose ? "lost" : "beaten");
+}
+
+/**
+ * @param {string | null} reason
+ * @param {number | null} winner
+ */
+function reasonOf(reason, winner) {
+  if (reason === "abandoned") {
+    return hud.say("reasonAbandoned");
+  }
+  if (reason !== "forfeit" || winner === null) {
+    return null;
+  }
+  return side !== null && winner !== side ? hud.say("reasonForfeitYou") : hud.say("reasonForfeit", { name: nameOf(1 - winner) });
+}
+
+/** @param {number} which side */
+function nameOf(which) {
+  return hud.playerName(players[which], data.level);
+}
+
+/** @param {{side?: number, id?: string}} message */
+function rematch(message) {
+  if (message.id !== undefined) {
+    location.assign(location.pathname.replace(data.id, message.id));
+  } else if (message.side === side) {
+    hud.showOffer(data.mode === "ai" ? "" : hud.say("offerSent", { name: nameOf(1 - (side ?? 0)) }), true);
+  } else if (message.side !== undefined && side !== null) {
+    hud.showOffer(hud.say("offerReceived", { name: nameOf(message.side) }), false);
+    hud.element("rematch").textContent = hud.say("accept");
+  }
+}
+
+async function askRematch() {
+  if (socket.send({ t: "rematch" })) {
+    return;
+  }
+  // The court has been cleared: a new match of the same kind, to which a friend has to be invited again.
+  hud.showOffer("", true);
+  try {
+    const { mode, level, points } = data;
+    const next = await createMatch({ mode, points, ...(level === null ? {} : { level }) });
+    location.assign(next.url);
+  } catch {
+    hud.showOffer(hud.say("offerFailed"), false);
+  }
+}
+
+async function stayAwake() {
+  try {
+    wakeLock = (await navigator.wakeLock?.request("screen")) ?? null;
+  } catch {
+    // Low battery, or not allowed: the screen may dim, the match goes on.
+  }
+}
+
+/** Seconds that change by themselves: the countdown, the grace of who is away, the own ping. */
+function showClocks(/** @type {number} */ now) {
+  const wait = state.ball === null || state.phase !== "serve" ? 0 : state.ball.t - now;
+  const isCounting = wait > 0 && (wait > COUNTDOWN_US || hud.element("countdown").hidden === false);
+  const seconds = isCounting ? Math.ceil(wait / SECOND) : null;
+  if (hud.showCountdown(seconds) && seconds !== null) {
+    countSound(seconds === 1);
+  }
+  if (away !== null && socket.isLive) {
+    const left = Math.max(0, Math.ceil((away.until - performance.now()) / 1000));
+    hud.showBanner("peer", hud.say("bannerPeer", { name: nameOf(away.side), seconds: left }), true);
+  }
+}
+
+let lastFrame = performance.now();
+
+/** @param {number} at ms */
+function frame(at) {
+  if (at - lastFrame > SLEPT_MS) {
+    socket.wake();
+  }
+  lastFrame = at;
+  const now = clock.now();
+  const scene = stage.scene(state, now, side === null ? null : { side, paddle: own, live: input.live });
+  court.draw(scene, now);
+  if (scene.hit !== null) {
+    hitSound(scene.hit.speed);
+  } else if (scene.bounced) {
+    wallSound();
+  }
+  showClocks(now);
+  requestAnimationFrame(frame);
+}
+
+function wire() {
+  const leaving = () => hud.showPanel("leaving");
+  hud.element("leave").addEventListener("click", () => {
+    if (side === null || isOver || !hasStarted) {
+      leave();
+    } else {
+      leaving();
+    }
+  });
+  hud.element("leave-no").addEventListener("click", () => introduceAgain());
+  hud.element("leave-yes").addEventListener("click", leave);
+  hud.element("rematch").addEventListener("click", askRematch);
+  hud.element("stopped-reload").addEventListener("click", () => location.reload());
+  const url = page.dataset.url ?? location.href;
+  const copyButton = hud.element("invite-copy");
+  copyButton.addEventListener("click", () => hud.copy(copyButton, url));
+  const shareInvite = hud.element("invite-share");
+  shareInvite.hidden = navigator.share === undefined;
+  shareInvite.addEventListener("click", () => void navigator.share({ url }).catch(() => undefined));
+  const shareResult = hud.element("share");
+  shareResult.addEventListener("click", () => {
+    const [left, right] = state.phase === "over" ? state.score : data.score;
+    void hud.share(shareResult, { text: hud.say("shareText", { left, right }), url: new URL(page.dataset.home ?? "/", location.href).href });
+  });
+  const mute = hud.element("mute");
+  const showMute = () => {
+    mute.ariaPressed = String(!settings().sound);
+    for (const icon of mute.querySelectorAll("[data-when]")) {
+      icon.toggleAttribute("hidden", (icon.getAttribute("data-when") === "on") !== settings().sound);
+    }
+  };
+  mute.addEventListener("click", () => change({ sound: !settings().sound }));
+  document.addEventListener("matchpoint:settings", showMute);
+  showMute();
+  addEventListener("online", () => socket.wake());
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) {
+      socket.wake();
+      void (hasStarted && !isOver && stayAwake());
+    }
+  });
+  setInterval(() => side !== null && hud.showPing(side, clock.rtt, { jitter: clock.jitter }), 1000);
+}
+
+function introduceAgain() {
+  hud.showPanel(null);
+  introduce();
+}
+
+function leave() {
+  socket.send({ t: "leave" });
+  location.assign(page.dataset.home ?? "/");
+}
+
+wire();
+introduce();
+court.side = side;
+court.resize();
+if (data.status === "finished") {
+  showFinished();
+} else {
+  hud.showBanner("connecting", hud.say("bannerConnecting"));
+  socket.start();
+}
+requestAnimationFrame(frame);

@@ -1,0 +1,12 @@
+// A classic script in the head: the chosen theme must be known before the first paint. Everything else is a module.
+try {
+  const { theme, calm } = JSON.parse(localStorage.getItem("matchpoint") ?? "{}");
+  if (["dark", "light", "contrast"].includes(theme)) {
+    document.documentElement.dataset.theme = theme;
+  }
+  if (calm === true) {
+    document.documentElement.dataset.motion = "reduced";
+  }
+} catch {
+  // No storage, or not ours: the system's theme is a good answer.
+}
