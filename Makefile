@@ -120,6 +120,10 @@ test: test-tools ## Everything: code, roles, rules, then a lab from nothing, ver
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules
 	@$(RUN) pytest $(ARGS)
 
+.PHONY: bench-deploy
+bench-deploy: lab-tools ## First and second deploy of a fresh host, against the bare installation of its packages
+	@$(RUN) python tests/bench/deploy.py
+
 .PHONY: lint
 lint: python lint-tools ## ruff, mypy, ansible-lint, yamllint, shellcheck, eslint, tsc
 	@$(RUN) ruff check .
