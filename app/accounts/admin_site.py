@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, resolve_url
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -38,6 +39,7 @@ class StaffSite(AdminSite):
             return reverse("mfa_activate_totp")
         return reverse("mfa_reauthenticate")
 
+    @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         user = request.user
         if user.is_authenticated and not (user.is_active and user.is_staff):
@@ -48,5 +50,3 @@ class StaffSite(AdminSite):
         if self.has_permission(request):
             return redirect(target)
         return redirect(f"{self._step(user)}?{urlencode({REDIRECT_FIELD_NAME: target})}")
-
-    login = never_cache(login)

@@ -92,17 +92,18 @@ class ReadinessProbe:
         self._clock = clock
         self._answer: Readiness | None = None
         self._answered_at = 0.0
+        self._lock = asyncio.Lock()
 
     def check_add(self, name: str, check: Check) -> None:
         """One more condition, such as "this live worker is not draining"."""
         self._checks[name] = check
 
     async def ask(self) -> Readiness:
-        if self._answer is not None and self._clock() - self._answered_at < CACHED_S:
+        async with self._lock:
+            if self._answer is None or self._clock() - self._answered_at >= CACHED_S:
+                self._answer = Readiness(await self._run())
+                self._answered_at = self._clock()
             return self._answer
-        self._answer = Readiness(await self._run())
-        self._answered_at = self._clock()
-        return self._answer
 
     async def _run(self) -> Results:
         results = await asyncio.gather(*(self._one(name, check) for name, check in self._checks.items()))

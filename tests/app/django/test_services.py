@@ -1,0 +1,152 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from accounts.models import User
+from accounts.players import Player
+from live.records import FinishedMatch
+from matches.models import Match, Seat
+from matches.rules import BadRequest, MatchRequest
+from matches.selectors import matches_of, record_of
+from matches.services import match_create, match_finish, match_id_new, seats_claim
+
+Record = Callable[..., FinishedMatch]
+
+
+def guest(guest_id: str) -> Player:
+    return Player(name="Swift Otter 42", identity=f"g:{guest_id}", guest_id=guest_id)
+
+
+def player_of(user: User) -> Player:
+    return Player(name=user.name, identity=f"u:{user.pk}", user=user)
+
+
+def test_a_finished_match_is_stored_with_seats_and_timeline(record: Record, user: User) -> None:
+    finished = record(left=f"u:{user.pk}")
+    assert match_finish(record=finished) is True
+    match = Match.objects.get(public_id=finished.spec.id)
+    assert match.score == (7, 3)
+    assert (match.winner, match.end_reason, match.level) == (0, "score", "easy")
+    left, right = match.seats.order_by("side")
+    assert (left.user, left.guest_id, left.name) == (user, "", "Left Player")
+    assert (right.kind, right.user, right.name) == ("ai", None, "Right Player")
+    assert match.timeline.events == finished.timeline
+
+
+@pytest.mark.django_db
+def test_storing_a_match_again_changes_nothing(record: Record) -> None:
+    assert match_finish(record=record()) is True
+    assert match_finish(record=record(winner=1, score=(0, 7))) is False
+    assert Match.objects.get().score == (7, 3)
+    assert Seat.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_a_match_is_stored_whole_or_not_at_all(record: Record) -> None:
+    spec = record().spec
+    left, _ = spec.players
+    assert left is not None
+    same_side = replace(spec, players=(left, replace(left, identity="g:other")))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        match_finish(record=record(spec=same_side))
+    assert Match.objects.count() == 0
+
+
+def test_a_match_of_a_deleted_account_keeps_the_name(record: Record, user: User) -> None:
+    finished = record(left=f"u:{user.pk}")
+    user.delete()
+    assert match_finish(record=finished) is True
+    seat = Seat.objects.get(side=0)
+    assert (seat.user, seat.name) == (None, "Left Player")
+
+
+def test_deleting_an_account_keeps_its_matches(record: Record, user: User) -> None:
+    match_finish(record=record(left=f"u:{user.pk}"))
+    user.delete()
+    assert Match.objects.count() == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "wrong",
+    [{"reason": "boredom"}, {"winner": 2}, {"duration_us": -1}, {"finished_at": None}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_the_database_refuses_impossible_results(record: Record, wrong: dict[str, object]) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        match_finish(record=record(**wrong))
+
+
+def test_history_has_own_matches_only_newest_first(record: Record, make_user: Callable[..., User]) -> None:
+    ada, bob = make_user("ada"), make_user("bob")
+    first = record("first", left=f"u:{ada.pk}", right=f"u:{bob.pk}")
+    later = record("later", left="g:x", right=f"u:{ada.pk}", finished_at=first.finished_at.replace(hour=23))
+    for finished in (later, first, record("foreign", left=f"u:{bob.pk}"), record("guest", left="g:x")):
+        match_finish(record=finished)
+    assert list(matches_of(player_of(ada)).values_list("public_id", "own_side")) == [("later", 1), ("first", 0)]
+    assert [match.public_id for match in matches_of(guest("nobody"))] == []
+    assert (record_of(user=ada).played, record_of(user=ada).won) == (2, 1)
+
+
+def test_a_new_account_takes_over_the_matches_of_the_guest(record: Record, user: User) -> None:
+    match_finish(record=record("one", left="g:me"))
+    match_finish(record=record("two", left="g:me", right="g:friend"))
+    assert seats_claim(user=user, guest_id="me") == 2
+    assert seats_claim(user=user, guest_id="me") == 0
+    assert {match.public_id for match in matches_of(player_of(user))} == {"one", "two"}
+    assert not matches_of(guest("me"))
+    assert matches_of(guest("friend")).count() == 1
+
+
+def test_a_match_against_oneself_stays_with_the_guest(record: Record, user: User) -> None:
+    match_finish(record=record(left=f"u:{user.pk}", right="g:me"))
+    assert seats_claim(user=user, guest_id="me") == 0
+    assert matches_of(guest("me")).count() == 1
+
+
+async def test_creating_a_match_seats_its_creator_and_the_computer() -> None:
+    spec = await match_create(player=guest("me"), request=MatchRequest("ai", "hard", 3))
+    left, right = spec.players
+    assert left is not None
+    assert right is not None
+    assert (left.identity, left.name, left.kind) == ("g:me", "Swift Otter 42", "human")
+    assert (right.identity, right.kind) == ("ai:hard", "ai")
+
+
+async def test_the_seat_of_a_friend_stays_free() -> None:
+    spec = await match_create(player=guest("me"), request=MatchRequest("friend", None, 7))
+    assert spec.free_side() == 1
+
+
+def test_match_ids_are_not_guessable() -> None:
+    ids = {match_id_new() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(len(match_id) == 12 and match_id.isalnum() and match_id.isascii() for match_id in ids)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        {},
+        {"mode": "tournament"},
+        {"mode": "ai", "level": "impossible"},
+        {"mode": "ai", "level": ["easy"]},
+        {"mode": "ai", "points": 2},
+        {"mode": "ai", "points": 22},
+        {"mode": "ai", "points": "7"},
+        {"mode": "ai", "points": True},
+        {"mode": ["ai"]},
+    ],
+)
+def test_a_malformed_wish_is_refused(body: object) -> None:
+    with pytest.raises(BadRequest):
+        MatchRequest.parse(body)
+
+
+def test_a_wish_has_sensible_defaults() -> None:
+    assert MatchRequest.parse({"mode": "ai"}) == MatchRequest("ai", "normal", 7)
+    assert MatchRequest.parse({"mode": "friend", "level": "hard", "points": 21}) == MatchRequest("friend", None, 21)

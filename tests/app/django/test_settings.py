@@ -1,0 +1,95 @@
+"""Production starts with everything it needs, or says what is missing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+APP = Path(__file__).parents[3] / "app"
+PRODUCTION = {
+    "MATCHPOINT_ENV": "production",
+    "MATCHPOINT_DOMAIN": "pong.example.com",
+    "MATCHPOINT_SECRET_KEY": "kT7vQ2mX9sLw4ZpR8nBd6HfJ3cYg5AeUxK1oVrMtSiEbNjPzWqDu",
+    "MATCHPOINT_DATABASE_URL": "postgres://matchpoint:hunter2@127.0.0.1:5432/matchpoint",
+    "MATCHPOINT_VALKEY_URL": "redis://matchpoint:hunter2@127.0.0.1:6379/0",
+    "MATCHPOINT_EMAIL_URL": "smtp://mail.example.com:25",
+}
+REQUIRED = [name for name in PRODUCTION if name != "MATCHPOINT_ENV"]
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MATCHPOINT_")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=clean | environment | {"DJANGO_SETTINGS_MODULE": "matchpoint.settings"},
+        cwd=APP,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def load(**environment: str) -> subprocess.CompletedProcess[str]:
+    return python("-c", "import matchpoint.settings", **environment)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_production_names_the_missing_variable_and_an_example(name: str) -> None:
+    done = load(**{key: value for key, value in PRODUCTION.items() if key != name})
+    assert done.returncode != 0
+    message = done.stderr.splitlines()[-1]
+    assert f"{name} is not set" in message
+    assert f"for example {name}=" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MATCHPOINT_DOMAIN", "https://pong.example.com", "'https://pong.example.com'; it must be a bare host name"),
+        ("MATCHPOINT_DATABASE_URL", "mysql://matchpoint:hunter2@127.0.0.1/matchpoint", "is mysql://…"),
+        ("MATCHPOINT_DATABASE_URL", "hunter2", "is a value without ://"),
+        ("MATCHPOINT_VALKEY_URL", "http://:hunter2@127.0.0.1", "is http://…"),
+        ("MATCHPOINT_EMAIL_URL", "", "is empty"),
+        ("MATCHPOINT_ENV", "prod", "is 'prod'; it must be production, play, test or build"),
+    ],
+)
+def test_a_malformed_variable_is_named_without_its_password(name: str, value: str, said: str) -> None:
+    done = load(**PRODUCTION | {name: value})
+    assert done.returncode != 0
+    message = done.stderr.splitlines()[-1]
+    assert f"{name} {said}" in message or f"{name} is {said}" in message
+    assert "hunter2" not in message
+
+
+def test_the_deploy_check_is_clean_in_production() -> None:
+    done = python("manage.py", "check", "--deploy", "--fail-level", "WARNING", **PRODUCTION)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no issues" in done.stdout
+
+
+def test_production_derives_the_site_from_its_domain() -> None:
+    names = ("MATCHPOINT_ORIGIN", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "EMAIL_HOST", "EMAIL_PORT", "RELEASE_ID")
+    code = f"import json, matchpoint.settings as s; print(json.dumps([getattr(s, n) for n in {names}]))"
+    origin, hosts, csrf, email_host, email_port, release = json.loads(python("-c", code, **PRODUCTION).stdout)
+    assert origin == "https://pong.example.com"
+    assert csrf == [origin]
+    assert hosts == ["pong.example.com", "localhost", "127.0.0.1", "[::1]"]
+    assert (email_host, email_port) == ("mail.example.com", 25)
+    assert release == "dev"
+
+
+def test_static_files_are_collected_without_services_or_secrets(tmp_path: Path) -> None:
+    environment = {"MATCHPOINT_ENV": "build", "MATCHPOINT_STATIC_ROOT": str(tmp_path)}
+    done = python("manage.py", "collectstatic", "--noinput", **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "staticfiles.json").exists()
+    assert list(tmp_path.glob("admin/css/base.*.css"))
+
+
+def test_migrations_match_the_models() -> None:
+    done = python("manage.py", "makemigrations", "--check", "--dry-run", MATCHPOINT_ENV="test")
+    assert done.returncode == 0, done.stdout
