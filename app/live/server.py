@@ -79,9 +79,6 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
             ready_callable=ready,
             websocket_max_message_size=MESSAGE_BYTES,
             websocket_max_frame_size=FRAME_BYTES,
-            proxy_forwarded_address_header="X-Forwarded-For",
-            proxy_forwarded_port_header="X-Forwarded-Port",
-            proxy_forwarded_proto_header="X-Forwarded-Proto",
             server_name="matchpoint",
         )
         self.failed = ""
