@@ -22,6 +22,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 export npm_config_cache := $(CURDIR)/.cache/npm
+export XDG_CACHE_HOME := $(CURDIR)/.cache
 -include .lab/engine.env
 ifdef DOCKER_HOST
 export DOCKER_HOST
@@ -114,7 +115,8 @@ staff: ops-tools ## Make the first staff account (NAME=you EMAIL=you@example.com
 ##@ Develop
 .PHONY: test
 test: test-tools ## Everything: code, roles, rules, then a lab from nothing, verified, played in browsers, broken, rebooted
-	@$(RUN) pytest tests/app tests/roles tests/rules tests/lab tests/e2e $(ARGS)
+	@mkdir -p .cache/tmp
+	TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest tests/app tests/roles tests/rules tests/lab tests/e2e $(ARGS)
 
 .PHONY: test-fast
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules

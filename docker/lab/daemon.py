@@ -12,7 +12,7 @@ from docker.errors import DockerException
 
 from output import LabError, step
 
-RUN_DIR = Path("/run/matchpoint-lab")
+RUN_DIR = Path(os.environ.get("MATCHPOINT_ENGINE_DIR", "/run/matchpoint-lab"))  # short: socket paths have a limit
 OWN_SOCKET = f"unix://{RUN_DIR}/docker.sock"
 PID_FILE = RUN_DIR / "docker.pid"
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")

@@ -1,8 +1,8 @@
 """How long a deploy takes, against the floor: the bare `apt-get install` of the same packages on an identical host.
 
-`make bench-deploy` boots fresh lab hosts one after the other, so that every figure comes from the same minutes of the same
-machine. Packages come from the lab's cache for all of them: an unmeasured first deploy fills it, and tells which packages the
-floor is made of.
+`make bench-deploy` boots fresh lab hosts one after the other, so that every figure comes from the same minutes of the
+same machine. Packages come from the lab's cache for all of them: an unmeasured first deploy fills it, and tells which
+packages the floor is made of.
 """
 
 import subprocess
