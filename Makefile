@@ -116,7 +116,7 @@ staff: ops-tools ## Make the first staff account (NAME=you EMAIL=you@example.com
 .PHONY: test
 test: test-tools ## Everything: code, roles, rules, then a lab from nothing, verified, played in browsers, broken, rebooted
 	@mkdir -p .cache/tmp
-	TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest tests/app tests/roles tests/rules tests/lab tests/e2e $(ARGS)
+	TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest $(or $(SUITE),tests/app tests/roles tests/rules tests/lab tests/e2e) $(ARGS)
 
 .PHONY: test-fast
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules

@@ -60,6 +60,7 @@ def visitor(browser: Browser) -> Iterator[Visitor]:
     errors: list[str] = []
 
     def enter(viewport: dict[str, int] = DESKTOP, **options: object) -> BrowserContext:
+        options = {"color_scheme": "dark", **options}  # the look that the documentation shows
         context = browser.new_context(base_url="https://matchpoint.localhost", viewport=viewport, **options)
         context.set_default_timeout(20_000)
         context.on("weberror", lambda error: errors.append(str(error.error)))
