@@ -46,7 +46,7 @@ async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec
         created_at=timezone.now().isoformat(),
     )
     await get_directory().match_create(spec)
-    logger.info("match created", extra={"match": spec.id, "mode": spec.mode, "level": spec.level})
+    logger.info("match created", extra={"match": spec.id, "mode": spec.mode, "computer": spec.level})
     return spec
 
 

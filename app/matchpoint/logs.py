@@ -13,6 +13,11 @@ def _quoted(value: object) -> str:
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """A filter for `django.request`: a 503 that a view gave on purpose, such as /readyz, was its answer, not an error."""
+    return getattr(record, "status_code", None) != 503 or record.exc_info is not None
+
+
 class LineFormatter(logging.Formatter):
     """`level=INFO logger=matches message="match finished" match=k3… mode=ai`: fields come from `extra={…}`.
 
@@ -20,13 +25,11 @@ class LineFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, object] = {
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
+        standard = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
         # Django attaches the request object; its repr adds nothing to the message.
-        fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD and key != "request"}
+        hidden = _STANDARD | standard.keys() | {"request"}
+        fields: dict[str, object] = {**standard}
+        fields |= {key: value for key, value in vars(record).items() if key not in hidden}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())

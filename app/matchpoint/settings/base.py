@@ -5,6 +5,7 @@ from typing import Any
 from csp.constants import NONCE, NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
+from matchpoint.logs import is_news
 from matchpoint.settings.environment import APP_DIR, env, release_id
 
 RELEASE_ID = release_id()
@@ -151,6 +152,7 @@ PROMETHEUS_EXPORT_MIGRATIONS = False  # it would query the database at start, an
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"news": {"()": lambda: is_news}},
     "formatters": {"line": {"()": "matchpoint.logs.LineFormatter"}},
     "handlers": {
         "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"},
@@ -163,6 +165,6 @@ LOGGING = {
         # Scanners send any Host; the answer is 400 and nobody needs to read about it.
         "django.security.DisallowedHost": {"handlers": ["null"], "propagate": False},
         # Every 4xx would be a line; the access log of nginx has them.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["news"]},
     },
 }

@@ -95,13 +95,16 @@ async def test_an_answer_holds_for_a_second_however_many_ask() -> None:
     assert asked == 2
 
 
-def test_the_readiness_page_is_503_with_the_reason(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readiness_page_is_503_with_the_reason(
+    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def draining() -> Results:
         return {"draining": "hands its matches over"}
 
     monkeypatch.setattr("ops.views.probe", ReadinessProbe({"valkey": ok, "draining": draining}))
     response = client.get("/readyz", headers={"host": "127.0.0.1"})
     assert response.status_code == 503
+    assert capsys.readouterr().out == ""  # asked every few seconds: no line for each
     assert response.json() == {
         "ready": False,
         "release": "dev",
@@ -118,6 +121,7 @@ def test_a_log_record_is_one_line_of_keys_and_values() -> None:
     assert line("done", match="k3x", mode="ai") == "level=INFO logger=matches message=done match=k3x mode=ai"
     assert line('say "hi"\nlevel=ERROR') == r'level=INFO logger=matches message="say \"hi\"\nlevel=ERROR"'
     assert line("done", match="").endswith('match=""')
+    assert line("done", level="hard", logger="x") == "level=INFO logger=matches message=done"  # no field hides another
 
 
 def test_a_traceback_stays_on_its_line() -> None:
