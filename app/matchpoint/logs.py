@@ -14,7 +14,7 @@ def _quoted(value: object) -> str:
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """A filter for `django.request`: a 503 that a view gave on purpose, such as /readyz, was its answer, not an error."""
+    """Filter of `django.request`: a 503 that a view gave on purpose, such as /readyz, was its answer, not an error."""
     return getattr(record, "status_code", None) != 503 or record.exc_info is not None
 
 
