@@ -74,7 +74,7 @@ def admit(state: MatchState, side: int, claimed: int, now: int, grace: int) -> i
     """
     earliest = max(now - grace, state.paddles[side].t)
     crossing = next_crossing(state)
-    if crossing is None or crossing.side != side:
+    if crossing is None or crossing.side != side or state.phase == "serve":
         earliest = max(earliest, state.t)
     return max(earliest, min(claimed, now))
 
