@@ -24,6 +24,14 @@ export function say(name, values = {}) {
 }
 
 /**
+ * @param {string} word
+ * @returns {string} as it stands inside a name in camelCase
+ */
+export function capital(word) {
+  return word.charAt(0).toUpperCase() + word.slice(1);
+}
+
+/**
  * @param {string} id
  * @returns {HTMLElement}
  */
@@ -49,26 +57,27 @@ const scores = [0, 1].map((side) => /** @type {HTMLElement} */ (document.querySe
 
 /**
  * @param {Player | null} player
- * @param {string | null} level of the machine
  * @returns {string}
  */
-export function playerName(player, level) {
+export function playerName(player) {
   if (player === null) {
     return say("free");
   }
-  return player.kind === "ai" ? say(`ai${(level ?? "normal").replace(/^./, (first) => first.toUpperCase())}`) : player.name;
+  return player.kind === "ai" ? say("machine") : player.name;
 }
 
 /**
  * @param {Players} players
- * @param {string | null} level
+ * @param {string | null} level of the machine
  * @param {number | null} own side
  */
 export function showPlayers(players, level, own) {
   sides.forEach((box, side) => {
-    part(box, "[data-name]").textContent = playerName(players[side], level);
-    part(box, "[data-you]").hidden = side !== own;
-    box.classList.toggle("side-own", side === own);
+    const player = players[side];
+    part(box, "[data-name]").textContent = playerName(player);
+    const tag = part(box, "[data-tag]");
+    tag.textContent = side === own ? say("you") : player?.kind === "ai" ? say(`level${capital(level ?? "normal")}`) : "";
+    tag.hidden = tag.textContent === "";
   });
 }
 

@@ -216,7 +216,7 @@ function connection(status, reason) {
   } else if (status === "live") {
     hud.showBanner(null);
   } else {
-    const word = `banner${status.replace(/^./, (first) => first.toUpperCase())}`;
+    const word = `banner${hud.capital(status)}`;
     hud.showBanner(status === "moving" ? "reconnecting" : status, hud.say(word), status === "unstable");
   }
 }
@@ -231,7 +231,7 @@ function stopped(reason) {
   }
   input.isEnabled = false;
   const name = reason === "reload" ? "broken" : reason;
-  const word = `stop${name.replace(/^./, (first) => first.toUpperCase())}`;
+  const word = `stop${hud.capital(name)}`;
   hud.element("stopped-title").textContent = hud.say(word);
   hud.element("stopped-detail").textContent = hud.say(`${word}Detail`);
   hud.element("stopped-reload").hidden = name === "over" || name === "missing";
@@ -249,8 +249,9 @@ function finish() {
   hud.showBanner(null);
   hud.showCountdown(null);
   hud.showScore(state.score);
+  hud.element("hint").hidden = true;
   const { longest, fastest, seconds, isComplete } = statistics;
-  const title = titleOf(state.winner, state.score);
+  const title = titleOf(state.winner, state.score, state.reason);
   hud.announce(title);
   hud.showResult({
     title,
@@ -269,7 +270,7 @@ function showFinished() {
   hud.showScore(data.score);
   hud.showPlayers(players, data.level, side);
   hud.showResult({
-    title: titleOf(data.winner, data.score),
+    title: titleOf(data.winner, data.score, data.reason),
     reason: reasonOf(data.reason, data.winner),
     score: data.score,
     rally: null,
@@ -282,15 +283,16 @@ function showFinished() {
 /**
  * @param {number | null} winner
  * @param {[number, number]} score
+ * @param {string | null} reason
  */
-function titleOf(winner, score) {
+function titleOf(winner, score, reason) {
   if (winner === null) {
     return hud.say("nobody");
   }
   if (side === null) {
     return hud.say("winner", { name: nameOf(winner) });
   }
-  const isClose = Math.abs(score[0] - score[1]) <= 2;
+  const isClose = reason === "score" && Math.abs(score[0] - score[1]) <= 2;
   return hud.say(winner === side ? "won" : isClose ? "lost" : "beaten");
 }
 
@@ -310,7 +312,7 @@ function reasonOf(reason, winner) {
 
 /** @param {number} which side */
 function nameOf(which) {
-  return hud.playerName(players[which], data.level);
+  return hud.playerName(players[which]);
 }
 
 /** @param {{side?: number, id?: string}} message */

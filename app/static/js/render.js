@@ -6,6 +6,7 @@
 
 const MARGIN_X = 62; // u of run-off behind the paddles
 const MARGIN_Y = 16;
+const INSET = 8;
 const PADDLE_WIDTH = 15;
 const TRAIL_MS = 190; // at full speed
 const RING_MS = 260;
@@ -16,7 +17,7 @@ const SECOND = 1000000;
 /**
  * @typedef {import("./predict.js").Scene} Scene
  * @typedef {import("./engine.js").Rules} Rules
- * @typedef {{ink: string, dim: string, line: string, ball: string, glow: string, court: string, lit: string,
+ * @typedef {{ink: string, dim: string, line: string, ball: string, glow: string, trail: string, clear: string, court: string, lit: string,
  *   dark: string, font: string}} Paint
  */
 
@@ -24,13 +25,15 @@ export class Court {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {Rules} rules
-   * @param {{side?: number | null, label?: string}} options `label` stands beside the own paddle at first
+   * @param {{side?: number | null, label?: string, lines?: number}} options `label` stands beside the own paddle at
+   *   first; `lines` is how strong net and lines are drawn, 0 to 1
    */
-  constructor(canvas, rules, { side = null, label = "" } = {}) {
+  constructor(canvas, rules, { side = null, label = "", lines = 1 } = {}) {
     this.canvas = canvas;
     this.rules = rules;
     this.side = side;
     this.label = label;
+    this.lines = lines;
     this.labelUntil = 0;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.ground = document.createElement("canvas");
@@ -160,7 +163,7 @@ export class Court {
     }
     const glow = context.createRadialGradient(ball.x, ball.y, radius * 0.6, ball.x, ball.y, radius * 4);
     glow.addColorStop(0, paint.glow);
-    glow.addColorStop(1, "transparent");
+    glow.addColorStop(1, paint.clear);
     context.fillStyle = glow;
     context.beginPath();
     context.arc(ball.x, ball.y, radius * 4, 0, 2 * Math.PI);
@@ -173,25 +176,32 @@ export class Court {
   }
 
   /**
-   * The trail grows with the ball's speed: faster is visible, not only a colour.
+   * The trail grows with the ball's speed: faster is visible, not only a colour. One shape, from the ball to a tip.
    * @param {number} now
    * @param {number} length µs
    */
   #drawTrail(now, length) {
     const { context, paint, rules, trail } = this;
-    const alpha = context.globalAlpha;
-    context.strokeStyle = paint.ball;
-    context.lineCap = "round";
-    for (let i = 1; i < trail.length; i += 1) {
-      const fresh = Math.max(0, 1 - (now - trail[i].t) / length);
-      context.globalAlpha = alpha * fresh * 0.4;
-      context.lineWidth = Math.max(0.5, 2 * rules.ball_radius * fresh * 0.9);
-      context.beginPath();
-      context.moveTo(trail[i - 1].x, trail[i - 1].y);
-      context.lineTo(trail[i].x, trail[i].y);
-      context.stroke();
+    if (trail.length < 2) {
+      return;
     }
-    context.globalAlpha = alpha;
+    const head = trail[trail.length - 1];
+    const fade = context.createLinearGradient(head.x, head.y, trail[0].x, trail[0].y);
+    fade.addColorStop(0, paint.trail);
+    fade.addColorStop(1, paint.clear);
+    context.fillStyle = fade;
+    context.beginPath();
+    for (const edge of [1, -1]) {
+      const points = edge === 1 ? trail : [...trail].reverse();
+      for (const point of points) {
+        const i = trail.indexOf(point);
+        const [from, to] = i === 0 ? [trail[0], trail[1]] : [trail[i - 1], point];
+        const way = Math.hypot(to.x - from.x, to.y - from.y) || 1;
+        const half = edge * rules.ball_radius * 0.92 * Math.max(0, 1 - (now - point.t) / length);
+        context.lineTo(point.x - ((to.y - from.y) / way) * half, point.y + ((to.x - from.x) / way) * half);
+      }
+    }
+    context.fill();
   }
 
   /**
@@ -277,16 +287,20 @@ export class Court {
     this.#toField(context);
     context.strokeStyle = paint.line;
     context.lineWidth = 2;
-    context.globalAlpha = 0.4;
+    context.globalAlpha = 0.3 * this.lines;
     context.beginPath();
     for (const x of [rules.width / 4, (rules.width * 3) / 4]) {
+      context.moveTo(x, 0);
+      context.lineTo(x, rules.height);
+    }
+    for (const x of [INSET - MARGIN_X, rules.width + MARGIN_X - INSET]) {
       context.moveTo(x, 0);
       context.lineTo(x, rules.height);
     }
     context.moveTo(rules.width / 4, rules.height / 2);
     context.lineTo((rules.width * 3) / 4, rules.height / 2);
     context.stroke();
-    context.globalAlpha = 1;
+    context.globalAlpha = 0.6 * this.lines;
     context.lineWidth = 5;
     context.setLineDash([16, 16]);
     context.beginPath();
@@ -294,10 +308,12 @@ export class Court {
     context.lineTo(rules.width / 2, rules.height);
     context.stroke();
     context.setLineDash([]);
+    context.globalAlpha = 1;
+    context.lineCap = "round";
     context.beginPath();
     for (const y of [-2.5, rules.height + 2.5]) {
-      context.moveTo(-MARGIN_X, y);
-      context.lineTo(rules.width + MARGIN_X, y);
+      context.moveTo(INSET - MARGIN_X, y);
+      context.lineTo(rules.width + MARGIN_X - INSET, y);
     }
     context.stroke();
   }
@@ -328,6 +344,8 @@ export class Court {
       line: colour("court-line"),
       ball: colour("ball"),
       glow: colour("ball-glow"),
+      trail: colour("ball-trail"),
+      clear: colour("ball-clear"),
       court: colour("court"),
       lit: colour("court-lit"),
       dark: colour("court-dark"),
