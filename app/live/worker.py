@@ -9,6 +9,7 @@ import logging
 import secrets
 import string
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 0.1
+CRASHES_MAX: Final = 3  # of one match
 STOP_SECONDS: Final = 8.0
 CLOSE_SECONDS: Final = 2.0  # a socket is given one to say goodbye
 ID_ALPHABET: Final = string.ascii_letters + string.digits
@@ -55,7 +57,7 @@ class Worker:
         self.is_draining = False
         self.connections: set[Connection] = set()
         self._directory = directory
-        self._results = results
+        self.results = results
         self._rng = rng
         self._release = release
         self._owners: dict[str, MatchOwner] = {}
@@ -65,6 +67,8 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._beat_at = clock.now()
+        self._crashes: Counter[str] = Counter()
+        self._is_cut_off = False  # the directory did not answer the last time
 
     # Sockets
 
@@ -81,7 +85,7 @@ class Worker:
         except DirectoryError as error:
             raise Refused(4404, "no such match here") from error
         except (RedisError, TimeoutError) as error:
-            metrics.directory_errors.inc()
+            self._directory_failed(error)
             raise Refused(1012, "the directory cannot be reached") from error
         if claim.side != owner.spec.side_of(claim.identity):
             raise Refused(4401, "the seat belongs to somebody else")
@@ -128,6 +132,10 @@ class Worker:
         metrics.crashes.inc()
         self._forget(owner)
         owner.stop(1012)
+        self._crashes[owner.spec.id] += 1
+        if self._crashes[owner.spec.id] >= CRASHES_MAX:  # its snapshot leads to the same failure again and again
+            metrics.matches_finished.labels(owner.spec.mode, "server_error").inc()
+            self.finished(owner, None)
 
     def may_judge_absence(self) -> bool:
         return self.clock.now() - self._beat_at < WORKER_SECONDS * SECOND
@@ -154,7 +162,7 @@ class Worker:
         """The directory forgets the match only when its result is safe."""
         while record is not None:
             try:
-                await self._results.write(record)
+                await self.results.write(record)
                 break
             except Exception:
                 logger.exception("result neither saved nor spooled", extra={"match": owner.spec.id})
@@ -166,9 +174,8 @@ class Worker:
         spec = replace(_swapped(owner.spec), id=match_id, created_at=self.clock.wall().isoformat())
         try:
             await self._directory.match_create(spec)
-        except (RedisError, TimeoutError):
-            metrics.directory_errors.inc()
-            logger.exception("no rematch", extra={"match": owner.spec.id})
+        except (RedisError, TimeoutError) as error:
+            self._directory_failed(error)
         else:
             owner.rematch_ready(match_id)
 
@@ -186,8 +193,7 @@ class Worker:
                 if owner is not None and key[1] == "snapshot":
                     self._fence(owner)
             except (RedisError, TimeoutError) as error:
-                metrics.directory_errors.inc()
-                logger.warning("directory unavailable", extra={"pending": len(self._pending), "error": error})
+                self._directory_failed(error)
                 return False
             if self._pending.get(key) is call:
                 del self._pending[key]
@@ -201,15 +207,24 @@ class Worker:
                 self.name, release=self._release, draining=self.is_draining, owned=owned
             )
         except (RedisError, TimeoutError) as error:
-            metrics.directory_errors.inc()
-            logger.warning("directory unavailable", extra={"worker": self.name, "error": error})
+            self._directory_failed(error)
             return
+        if self._is_cut_off:
+            self._is_cut_off = False
+            logger.info("directory is back", extra={"worker": self.name})
         self._beat_at = self.clock.now()
         metrics.directory_beat.set_to_current_time()
         for match_id in lost:
             owner = self._owners.get(match_id)
             if owner is not None and owner.epoch == owned[match_id]:
                 self._fence(owner)
+
+    def _directory_failed(self, error: Exception) -> None:
+        """Count every failure, and log the first of a row."""
+        metrics.directory_errors.inc()
+        if not self._is_cut_off:
+            self._is_cut_off = True
+            logger.warning("directory unavailable", extra={"worker": self.name, "error": repr(error)})
 
     # Life of the process
 
@@ -248,7 +263,7 @@ class Worker:
         finally:
             for loop in self._loops:
                 loop.cancel()
-            self._results.close()
+            self.results.close()
         logger.info("worker stopped", extra={"worker": self.name})
 
     async def _close_sockets(self) -> None:
@@ -274,7 +289,7 @@ class Worker:
                 self._wakeup.set()
 
     async def _retry_results(self) -> None:
-        await self._results.retry()
+        await self.results.retry()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,0 +1,136 @@
+"""The directory: who sits where, and who owns what."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from live.directory import Fenced, MatchOver, NoSuchMatch, NoWorker, Seat
+
+
+async def beat(house: Any, name: str, *, draining: bool = False, **owned: int) -> set[str]:
+    lost: set[str] = await house.directory.worker_beat(name, release="r1", draining=draining, owned=owned)
+    return lost
+
+
+async def seat(house: Any, match_id: str, identity: str = "g:ada") -> Seat:
+    taken: Seat = await house.directory.match_seat(match_id, identity=identity, name=identity)
+    return taken
+
+
+async def test_matches_go_to_the_least_loaded_worker_and_all_are_used(house: Any) -> None:
+    await beat(house, "alpha-8101")
+    await beat(house, "alpha-8102")
+
+    placed = [(await seat(house, await house.match())).worker for _ in range(6)]
+
+    assert sorted(placed) == ["alpha-8101"] * 3 + ["alpha-8102"] * 3
+    assert [worker.matches for worker in await house.directory.workers()] == [3, 3]
+
+
+async def test_a_draining_worker_gets_no_new_match_but_keeps_its_own(house: Any) -> None:
+    await beat(house, "alpha-8101")
+    match_id = await house.match()
+    await seat(house, match_id)
+    await beat(house, "alpha-8101", draining=True)
+    await beat(house, "alpha-8102")
+
+    assert (await seat(house, match_id)).worker == "alpha-8101"
+    assert (await seat(house, await house.match())).worker == "alpha-8102"
+
+
+async def test_without_a_worker_there_is_no_seat(house: Any) -> None:
+    match_id = await house.match()
+    with pytest.raises(NoWorker):
+        await seat(house, match_id)
+    await beat(house, "alpha-8101", draining=True)
+    with pytest.raises(NoWorker):
+        await seat(house, match_id)
+
+
+async def test_one_of_many_gets_the_free_seat_and_the_others_watch(house: Any) -> None:
+    await beat(house, "alpha-8101")
+    match_id = await house.match()
+
+    seats = await asyncio.gather(*(seat(house, match_id, f"g:{number}") for number in range(8)))
+
+    assert sorted(str(taken.side) for taken in seats) == ["1"] + ["None"] * 7
+    winner = next(number for number, taken in enumerate(seats) if taken.side == 1)
+    spec = await house.directory.match_get(match_id)
+    assert spec.players[1].identity == f"g:{winner}"
+    assert len({taken.worker for taken in seats}) == 1
+
+
+async def test_a_seat_is_kept_for_its_identity(house: Any) -> None:
+    await beat(house, "alpha-8101")
+    match_id = await house.match()
+    await seat(house, match_id, "g:bob")
+
+    assert (await seat(house, match_id, "g:ada")).side == 0
+    assert (await seat(house, match_id, "g:bob")).side == 1
+    assert (await seat(house, match_id, "g:eve")).side is None
+
+
+async def test_nobody_takes_a_seat_against_the_computer(house: Any) -> None:
+    await beat(house, "alpha-8101")
+    assert (await seat(house, await house.match("ai"), "g:eve")).side is None
+
+
+async def test_a_dead_workers_match_is_placed_anew_with_a_higher_epoch(house: Any) -> None:
+    await beat(house, "alpha-8101")
+    match_id = await house.match()
+    await seat(house, match_id)
+    first = await house.directory.match_claim(match_id, worker="alpha-8101")
+    await house.redis.delete("mp:worker:alpha-8101")
+    await beat(house, "beta-8101")
+
+    assert (await seat(house, match_id)).worker == "beta-8101"
+    second = await house.directory.match_claim(match_id, worker="beta-8101")
+    assert second.epoch > first.epoch
+    with pytest.raises(Fenced):
+        await house.directory.match_claim(match_id, worker="alpha-8101")
+    assert await beat(house, "alpha-8101", **{match_id: first.epoch}) == {match_id}
+    assert await beat(house, "beta-8101", **{match_id: second.epoch}) == set()
+
+
+async def test_a_worker_that_is_silent_for_five_seconds_is_dead(house: Any) -> None:
+    await beat(house, "alpha-8101")
+    assert 0 < await house.redis.pttl("mp:worker:alpha-8101") <= 5_000
+
+
+async def test_a_finished_match_says_so_and_an_unknown_one_too(house: Any) -> None:
+    await beat(house, "alpha-8101")
+    match_id = await house.match()
+    await seat(house, match_id)
+    claim = await house.directory.match_claim(match_id, worker="alpha-8101")
+    await house.directory.match_done(match_id, epoch=claim.epoch)
+
+    with pytest.raises(MatchOver):
+        await seat(house, match_id)
+    with pytest.raises(MatchOver):
+        await house.directory.match_claim(match_id, worker="alpha-8101")
+    with pytest.raises(NoSuchMatch):
+        await seat(house, "nosuchmatch")
+    assert await house.directory.match_get(match_id) is None
+    assert [worker.matches for worker in await house.directory.workers()] == [0]
+
+
+async def test_the_score_is_that_of_the_last_boundary(house: Any) -> None:
+    await house.worker()
+    ada, _ = await house.pair()
+    assert await house.directory.match_score(await house.match()) is None
+    await house.clock.until(lambda: sum(ada.score) == 2)
+    await house.settle()
+
+    assert await house.directory.match_score(ada.match_id) == ada.score
+
+
+async def test_no_key_is_left_when_all_is_over(house: Any) -> None:
+    worker = await house.worker()
+    ada, _ = await house.pair()
+    await house.clock.until(lambda: ada.is_over)
+    await house.settle()
+    await worker.stop()
+
+    assert await house.redis.keys("*") == [f"mp:match:{ada.match_id}:over"]
+    assert 0 < await house.redis.ttl(f"mp:match:{ada.match_id}:over") <= 3600

@@ -1,0 +1,129 @@
+"""The small parts: records, tokens, latency, metrics."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from live.latency import LatencyMeter
+from live.records import FinishedMatch, MatchSpec, PlayerSpec
+from live.tokens import InvalidToken, SeatClaim, seat_token, seat_token_read
+
+CAP = 120_000
+
+
+def test_records_survive_json() -> None:
+    spec = MatchSpec(
+        id="a1",
+        mode="friend",
+        level=None,
+        points=7,
+        players=(PlayerSpec(0, "human", "u:1", "Ada"), None),
+        created_at="",
+    )
+    assert MatchSpec.from_json(spec.to_json()) == spec
+    with pytest.raises(ValueError, match="schema 2"):
+        MatchSpec.from_json(spec.to_json() | {"schema": 2})
+
+
+async def test_a_finished_match_survives_json(house: Any) -> None:
+    await house.worker()
+    ada, _ = await house.pair()
+    await house.clock.until(lambda: ada.is_over)
+    await house.settle()
+    [record] = house.saved
+    assert FinishedMatch.from_json(record.to_json()) == record
+    assert dataclasses.replace(record).spec.players[1].name == "Bob"
+
+
+def test_a_token_says_what_it_was_made_for() -> None:
+    token = seat_token(match_id="a1", identity="u:7", side=None, worker="alpha-8101")
+    assert seat_token_read(token) == SeatClaim("a1", "u:7", None, "alpha-8101")
+    with pytest.raises(InvalidToken):
+        seat_token_read(token[:-1])
+    with pytest.raises(InvalidToken):
+        seat_token_read("")
+
+
+def test_there_is_no_grace_before_the_server_has_measured() -> None:
+    meter = LatencyMeter(CAP)
+    for _ in range(20):
+        meter.sample(claimed=200_000, measured=None)
+    assert (meter.grace, meter.rtt) == (0, None)
+    for _ in range(4):
+        assert meter.grace == 0
+        meter.sample(claimed=40_000, measured=40_000)
+    assert meter.grace == 30_000
+
+
+def test_a_claim_is_believed_little_further_than_the_measurement() -> None:
+    meter = LatencyMeter(CAP)
+    for _ in range(8):
+        meter.sample(claimed=2_000_000, measured=20_000)
+    assert meter.rtt == 60_000
+
+
+def test_jitter_widens_the_grace_up_to_the_cap() -> None:
+    steady, shaky, slow = LatencyMeter(CAP), LatencyMeter(CAP), LatencyMeter(CAP)
+    for number in range(16):
+        steady.sample(claimed=None, measured=60_000)
+        shaky.sample(claimed=None, measured=40_000 + 20_000 * (number % 2))
+        slow.sample(claimed=None, measured=900_000)
+    assert steady.grace < shaky.grace < slow.grace == CAP
+
+
+def test_whoever_lives_on_the_grace_runs_out_of_it() -> None:
+    greedy, honest = LatencyMeter(CAP), LatencyMeter(CAP)
+    for _ in range(16):
+        greedy.sample(claimed=None, measured=400_000)
+        honest.sample(claimed=None, measured=80_000)
+    for _ in range(40):
+        greedy.crossing(greedy.grace)
+        honest.crossing(honest.grace)
+    assert greedy.grace <= CAP // 2
+    assert honest.grace == 50_000
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def test_a_match_shows_in_the_metrics(house: Any) -> None:
+    await house.worker()
+    before = {
+        name: value(name, **labels)
+        for name, labels in {
+            "matchpoint_matches_started_total": {"mode": "friend"},
+            "matchpoint_matches_finished_total": {"mode": "friend", "outcome": "completed"},
+            "matchpoint_crossing_lag_seconds_count": {},
+            "matchpoint_grace_used_seconds_count": {},
+            "matchpoint_results_saved_total": {},
+        }.items()
+    }
+    ada, bob = await house.pair()
+    assert value("matchpoint_matches_active") == 1
+    assert value("matchpoint_ws_connections", consumer="match") == 2
+    ada.move(100.0)
+    await house.clock.until(lambda: ada.is_over)
+    await house.settle()
+
+    assert value("matchpoint_matches_active") == 0
+    assert value("matchpoint_matches_started_total", mode="friend") == before["matchpoint_matches_started_total"] + 1
+    finished = value("matchpoint_matches_finished_total", mode="friend", outcome="completed")
+    assert finished == before["matchpoint_matches_finished_total"] + 1
+    for name in list(before)[2:]:
+        assert value(name) > before[name], name
+    ada.socket.drop()
+    bob.socket.drop()
+    await house.clock.advance(0.1)
+    assert value("matchpoint_ws_connections", consumer="match") == 0
+
+
+def test_label_sets_exist_before_the_first_event() -> None:
+    for result in ("accepted", "auth_rejected", "error"):
+        labels = {"consumer": "match", "result": result}
+        assert REGISTRY.get_sample_value("matchpoint_ws_connects_total", labels) is not None
+    for outcome in ("completed", "forfeit", "client_left", "abandoned", "server_error"):
+        labels = {"mode": "ai", "outcome": outcome}
+        assert REGISTRY.get_sample_value("matchpoint_matches_finished_total", labels) is not None

@@ -1,0 +1,154 @@
+"""Results reach the database once, whatever fails on the way."""
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live.records import FinishedMatch, MatchSpec, PlayerSpec
+from live.results import ResultWriter
+
+
+@pytest.fixture
+def record() -> FinishedMatch:
+    players = (
+        PlayerSpec(side=0, kind="human", identity="g:ada", name="Ada"),
+        PlayerSpec(side=1, kind="ai", identity="ai:easy", name="Computer"),
+    )
+    spec = MatchSpec(
+        id="abc123", mode="ai", level="easy", points=3, players=players, created_at="2026-01-01T12:00:00+00:00"
+    )
+    return FinishedMatch(
+        spec=spec,
+        started_at=datetime(2026, 1, 1, 12, tzinfo=UTC),
+        finished_at=datetime(2026, 1, 1, 12, 3, tzinfo=UTC),
+        duration_us=180_000_000,
+        winner=0,
+        reason="score",
+        score=(3, 1),
+        rules_version=1,
+        timeline=[{"k": "end", "v": 1, "t": 5, "winner": 0, "reason": "score", "score": [3, 1]}],
+    )
+
+
+class Database:
+    def __init__(self) -> None:
+        self.rows: dict[str, FinishedMatch] = {}
+        self.attempts = 0
+        self.is_down = False
+
+    def save(self, record: FinishedMatch) -> bool:
+        self.attempts += 1
+        if self.is_down:
+            raise ConnectionError("down")
+        is_new = record.spec.id not in self.rows
+        self.rows.setdefault(record.spec.id, record)
+        return is_new
+
+
+def spooled(spool: Path) -> list[str]:
+    return sorted(path.name for path in spool.glob("*"))
+
+
+async def test_a_result_that_is_saved_leaves_nothing_in_the_spool(tmp_path: Path, record: FinishedMatch) -> None:
+    database = Database()
+    writer = ResultWriter(tmp_path, database.save)
+
+    assert await writer.write(record)
+
+    assert database.rows == {"abc123": record}
+    assert spooled(tmp_path) == []
+
+
+async def test_a_result_waits_on_disk_while_the_database_is_down(tmp_path: Path, record: FinishedMatch) -> None:
+    database = Database()
+    database.is_down = True
+    assert not await ResultWriter(tmp_path, database.save).write(record)
+    assert spooled(tmp_path) == ["abc123.json"]
+
+    # Another process of the same host finds it.
+    other = ResultWriter(tmp_path, database.save)
+    assert await other.retry(fresh_seconds=0) == 1
+    database.is_down = False
+    assert await other.retry(fresh_seconds=0) == 0
+
+    assert database.rows == {"abc123": record}
+    assert spooled(tmp_path) == []
+
+
+async def test_a_write_that_is_repeated_saves_once(tmp_path: Path, record: FinishedMatch) -> None:
+    database = Database()
+    writer = ResultWriter(tmp_path, database.save)
+    assert await writer.write(record)
+    assert await writer.write(record)
+    assert len(database.rows) == 1
+
+
+async def test_files_that_are_being_written_are_left_alone(tmp_path: Path, record: FinishedMatch) -> None:
+    database = Database()
+    database.is_down = True
+    writer = ResultWriter(tmp_path, database.save)
+    await writer.write(record)
+    database.attempts = 0
+
+    assert await writer.retry() == 1
+    assert database.attempts == 0
+
+
+async def test_a_damaged_file_does_not_hold_up_the_others(tmp_path: Path, record: FinishedMatch) -> None:
+    database = Database()
+    (tmp_path / "aaa.json").write_text("{")
+    (tmp_path / "abc123.json").write_text(json.dumps(record.to_json()))
+
+    assert await ResultWriter(tmp_path, database.save).retry(fresh_seconds=0) == 1
+
+    assert database.rows == {"abc123": record}
+    assert spooled(tmp_path) == ["aaa.json"]
+
+
+async def test_without_a_disk_the_database_still_gets_it(tmp_path: Path, record: FinishedMatch) -> None:
+    spool = tmp_path / "file"
+    spool.write_text("in the way")
+    database = Database()
+    writer = ResultWriter(spool, database.save)
+
+    assert await writer.write(record)
+    assert database.rows
+    database.is_down = True
+    with pytest.raises(ConnectionError):
+        await writer.write(dataclasses.replace(record))
+
+
+async def test_a_match_is_over_in_the_directory_only_when_its_result_is_durable(house: Any) -> None:
+    worker = await house.worker()
+    house.is_database_down = True
+    ada, _ = await house.pair()
+    await house.clock.until(lambda: ada.is_over)
+    await house.settle()
+    assert [path.name for path in house.spool.glob("*")] == [f"{ada.match_id}.json"]
+
+    house.is_database_down = False
+    await worker.results.retry(fresh_seconds=0)
+
+    [record] = house.saved
+    assert record.score == ada.score
+    assert list(house.spool.glob("*")) == []
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_database_gets_seats_and_timeline(house: Any, tmp_path: Path) -> None:
+    from matches.models import Match
+
+    house.saves_in_database = True
+    await house.worker()
+    ada, _ = await house.pair()
+    await house.clock.until(lambda: ada.is_over)
+    await house.settle()
+
+    match = await Match.objects.select_related("timeline").aget(public_id=ada.match_id)
+    assert match.score == ada.score
+    assert [seat.name async for seat in match.seats.order_by("side")] == ["Ada", "Bob"]
+    assert match.timeline.events[-1]["k"] == "end"

@@ -1,0 +1,156 @@
+"""Matches that change their owner: crashes, restarts, partitions, orderly stops."""
+
+from typing import Any
+
+import pytest
+
+from live.directory import Fenced, NoWorker
+from live.worker import Worker
+
+
+async def two_points(house: Any) -> tuple[Worker, list[Any]]:
+    """A match on the first of two workers, two points in, with a ball in the air."""
+    first = await house.worker("alpha-8101")
+    players = await house.pair(points=3)
+    await house.worker("beta-8101")
+    ada = players[0]
+    await house.clock.until(lambda: sum(ada.score) == 2)
+    await house.settle()
+    await house.clock.until(lambda: ada.now > ada.state.ball.t + 500_000)
+    return first, players
+
+
+async def test_a_crash_costs_the_rally_but_no_point(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    score, version = ada.score, ada.version
+    await house.worker_dies(first)
+    for player in (ada, bob):
+        player.socket.drop()
+    await house.clock.advance(2)
+
+    await ada.join()
+    await bob.join()
+
+    assert ada.score == bob.score == score
+    assert ada.version < version + 3, "the rally that was lost is played again"
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    [record] = house.saved
+    assert record.reason == "score"
+    assert sum(score) < sum(record.score)
+    assert [event["v"] for event in record.timeline] == list(range(1, len(record.timeline) + 1))
+    times = [event["t"] for event in record.timeline if event["k"] == "point"]
+    assert times == sorted(times)
+
+
+async def test_match_time_goes_on_over_a_takeover(house: Any) -> None:
+    first, (ada, _) = await two_points(house)
+    before = ada.now
+    await house.worker_dies(first)
+    await house.clock.advance(7)
+    await ada.join()
+
+    assert abs(ada.now - before - 7_000_000) < 10_000
+
+
+async def test_a_worker_that_restarts_under_its_name_goes_on(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    score = ada.score
+    del house.workers[first.name]
+    await house.worker(first.name)
+
+    await ada.join()
+    await bob.join()
+
+    assert ada.score == score
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+
+
+async def test_a_stale_owner_is_fenced(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    stale = [player.socket for player in (ada, bob)]
+    await house.worker_dies(first)  # as far as the directory knows; it still runs
+    await ada.join()
+    await bob.join()
+
+    await first.beat()
+    await house.clock.advance(1)
+
+    assert {socket.close_code for socket in stale} == {1012}
+    assert all(socket.heard("move") for socket in stale)
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    assert len(house.saved) == 1
+
+
+async def test_a_stale_owner_can_write_nothing(house: Any) -> None:
+    first, (ada, _) = await two_points(house)
+    old = await house.directory.match_claim(ada.match_id, worker=first.name)
+    await house.worker_dies(first)
+    await ada.join()
+
+    assert old.snapshot
+    with pytest.raises(Fenced):
+        await house.directory.match_snapshot(ada.match_id, epoch=old.epoch, snapshot=old.snapshot)
+    with pytest.raises(Fenced):
+        await house.directory.match_done(ada.match_id, epoch=old.epoch)
+    with pytest.raises(Fenced):
+        await house.directory.match_release(ada.match_id, epoch=old.epoch)
+
+
+async def test_nobody_forfeits_while_the_lease_is_in_doubt(house: Any) -> None:
+    worker = await house.worker()
+    ada, bob = await house.pair(points=21)
+    bob.socket.drop()
+
+    house.valkey.connected = False
+    await house.clock.advance(50)
+    assert not ada.is_over
+
+    house.valkey.connected = True
+    await worker.beat()
+    await house.clock.advance(2)
+    assert ada.state.reason == "forfeit"
+
+
+async def test_a_match_outlives_a_directory_that_is_away(house: Any) -> None:
+    worker = await house.worker()
+    ada, bob = await house.pair(points=3)
+
+    house.valkey.connected = False
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await worker.settle()
+    assert len(house.saved) == 1
+
+    house.valkey.connected = True
+    assert await house.directory.match_get(ada.match_id) is not None
+    assert await worker.flush()
+    assert await house.directory.match_get(ada.match_id) is None
+
+
+async def test_a_worker_that_stops_gives_its_matches_up_in_order(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    score = ada.score
+    await first.stop()
+    del house.workers[first.name]
+
+    assert (ada.socket.close_code, bob.socket.close_code) == (1012, 1012)
+    assert [worker.name for worker in await house.directory.workers()] == ["beta-8101"]
+    await ada.join()
+    await bob.join()
+    assert ada.score == score
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+
+
+async def test_the_last_worker_that_stops_leaves_its_matches_waiting(house: Any) -> None:
+    worker = await house.worker()
+    ada, _ = await house.pair(points=3)
+    await house.clock.until(lambda: sum(ada.score) == 1)
+    score = ada.score
+    await worker.stop()
+    with pytest.raises(NoWorker):
+        await house.directory.match_seat(ada.match_id, identity="g:ada", name="Ada")
+
+    await house.worker()
+    await ada.join()
+    assert ada.score == score
