@@ -1,0 +1,166 @@
+"""Build the release on the control machine: libraries, app and static files in one archive that hosts only unpack.
+
+The id is a hash of everything that goes in (code, lock file, this builder, machine), so an unchanged checkout is an unchanged
+release and costs nothing. Prints `{"release", "archive", "sha256"}` as JSON. The archive ends with manifest.json, which names
+every file with its SHA-256: a release without it is not completely unpacked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+APP = ROOT / "app"
+CACHE = ROOT / ".cache" / "releases"
+PYTHON = "3.13"  # Debian 13's
+PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "aarch64": "aarch64-manylinux_2_28"}
+KEEP = 5  # archives in the cache, for rolling back
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", "tests")
+
+
+class BuildError(Exception):
+    """A sentence for the operator."""
+
+
+def run(*command: str | Path, **options) -> str:
+    """Run a program and return what it says. Raises BuildError with the end of its errors."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
+    if done.returncode:
+        raise BuildError(f"`{' '.join(map(str, command[:3]))} …` failed:\n{(done.stderr or done.stdout)[-2000:]}")
+    return done.stdout
+
+
+def program(name: str, package: str) -> str:
+    found = shutil.which(name, path=f"{ROOT}/.tools/bin{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    if found is None:
+        raise BuildError(f"There is no `{name}` on this machine; it is in the package {package}")
+    return found
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def app_copy(target: Path) -> None:
+    shutil.copytree(APP, target, ignore=LEFT_OUT)
+
+
+def requirements() -> str:
+    """The runtime's locked requirements with their hashes."""
+    return run(
+        program("uv", "uv"), "export", "--frozen", "--no-default-groups", "--group", "runtime", "--no-header", "--no-annotate",
+        "--format", "requirements-txt", cwd=ROOT,
+    )  # fmt: skip
+
+
+def release_id(app: Path, locked: str, machine: str) -> str:
+    """A hash of all that makes the release: equal inputs are the same release."""
+    state = hashlib.sha256(f"{machine}\n{PYTHON}\n{locked}\n{digest(Path(__file__))}\n".encode())
+    for path in files(app):
+        state.update(f"{path.relative_to(app)} {digest(path)}\n".encode())
+    return state.hexdigest()[:12]
+
+
+def libraries(locked: str, machine: str) -> Path:
+    """The installed libraries for the target, kept for the next release with the same lock."""
+    name = hashlib.sha256(f"{machine} {PYTHON}\n{locked}".encode()).hexdigest()[:12]
+    done = CACHE / f"lib-{name}"
+    if not done.exists():
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            wanted = Path(scratch, "requirements.txt")
+            wanted.write_text(locked)
+            target = Path(scratch, "lib")
+            run(
+                program("uv", "uv"), "pip", "install", "--quiet", "--python-version", PYTHON, "--python-platform",
+                PLATFORMS[machine], "--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy",
+                "--target", target, "--requirement", wanted,
+            )  # fmt: skip
+            shutil.rmtree(target / "bin", ignore_errors=True)  # hosts start modules, not scripts of the control machine
+            (target / ".lock").unlink(missing_ok=True)
+            target.rename(done)
+    return done
+
+
+def static_collect(app: Path, static: Path) -> None:
+    """Static files under hashed names, each with its .gz and .br where that is smaller."""
+    environment = os.environ | {"MATCHPOINT_ENV": "build", "MATCHPOINT_STATIC_ROOT": str(static), "PYTHONDONTWRITEBYTECODE": "1"}
+    run(sys.executable, app / "manage.py", "collectstatic", "--noinput", "--verbosity", "0", env=environment)
+    run(sys.executable, "-m", "whitenoise.compress", "--quiet", static)
+
+
+def pack(tree: Path, archive: Path) -> None:
+    """A reproducible archive: sorted, without times and owners, the manifest last."""
+    names = [path.name for path in sorted(tree.iterdir()) if path.name != "manifest.json"] + ["manifest.json"]
+    draft = archive.with_suffix(".draft")
+    run(
+        program("tar", "tar"), "--create", "--file", draft, "--use-compress-program", f"{program('zstd', 'zstd')} -T0 -6",
+        "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX",
+        "--directory", tree, *names,
+    )  # fmt: skip
+    draft.rename(archive)
+
+
+def build(machine: str) -> str:
+    """Build the release of this checkout, unless the cache has it, and return its id."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    locked = requirements()
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        tree = Path(scratch)
+        app_copy(tree / "app")
+        name = release_id(tree / "app", locked, machine)
+        archive = CACHE / f"{name}.tar.zst"
+        if archive.exists():
+            archive.touch()
+            return name
+        static_collect(tree / "app", tree / "static")
+        shutil.copytree(libraries(locked, machine), tree / "lib", symlinks=True)
+        listed = {str(path.relative_to(tree)): digest(path) for path in files(tree)}
+        manifest = {"release": name, "python": PYTHON, "machine": machine, "files": listed}
+        (tree / "manifest.json").write_text(json.dumps(manifest, indent=0, sort_keys=True) + "\n")
+        pack(tree, archive)
+    prune(archive)
+    return name
+
+
+def prune(newest: Path) -> None:
+    """Keep the archives that were used last."""
+    archives = sorted(CACHE.glob("*.tar.zst"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for archive in archives[KEEP:]:
+        if archive != newest:
+            archive.unlink()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--machine", choices=PLATFORMS, default=os.uname().machine, help="the hosts' machine")
+    parser.add_argument("--release", default="", help="id of a release that was built before, instead of building")
+    args = parser.parse_args()
+    os.environ.setdefault("UV_CACHE_DIR", str(ROOT / ".cache/uv"))
+    try:
+        name = args.release or build(args.machine)
+        archive = CACHE / f"{name}.tar.zst"
+        if not archive.exists():
+            kept = ", ".join(sorted(path.name.removesuffix(".tar.zst") for path in CACHE.glob("*.tar.zst")))
+            raise BuildError(f"matchpoint_release is {name}: no such release was built here; there are {kept or 'none'}")
+        print(json.dumps({"release": name, "archive": str(archive), "sha256": digest(archive)}))
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
