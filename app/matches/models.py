@@ -86,7 +86,8 @@ class Seat(models.Model):
         HUMAN = "human", _("human")
         AI = "ai", _("computer")
 
-    match = models.ForeignKey(Match, on_delete=models.CASCADE, related_name="seats")
+    # No index of its own: both unique constraints begin with the match.
+    match = models.ForeignKey(Match, on_delete=models.CASCADE, related_name="seats", db_index=False)
     side = models.SmallIntegerField(choices=Side.choices)
     kind = models.CharField(max_length=5, choices=Kind.choices)
     user = models.ForeignKey(

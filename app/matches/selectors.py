@@ -1,16 +1,22 @@
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.db.models import Count, F, FilteredRelation, Q, QuerySet
 
 from matches.models import Match, Seat
 
 if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
     from accounts.models import User
     from accounts.players import Player
     from live.records import MatchSpec
 
 Summary = dict[str, Any]
+
+
+class OwnSide(TypedDict):
+    own_side: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class Record:
     won: int
 
 
-def matches_of(player: "Player") -> QuerySet[Match]:
+def matches_of(player: "Player") -> "QuerySet[WithAnnotations[Match, OwnSide]]":
     """The finished matches of `player`, newest first, with their seats; `own_side` is the player's side."""
     own = Q(seats__user=player.user) if player.user else Q(seats__user=None, seats__guest_id=player.guest_id)
     return (
