@@ -24,6 +24,7 @@ BURST: Final = 6
 BURST_S: Final = 0.12
 HEARTBEAT_S: Final = 1.0
 SILENCE_S: Final = 6.0  # pongs come every second: the connection is dead
+STABLE_S: Final = 5.0  # a connection that lasted this long was a good one: back off from the start next time
 BACKOFF_S: Final = (0.25, 0.5, 1.0, 2.0, 3.0)
 FLOOD_S: Final = 3.0
 GIVE_UP_S: Final = 30.0  # the reconnect grace of the match
@@ -113,7 +114,7 @@ class Player:
         """Take the seat, play, come back whenever the socket is lost. Failure when a player could not go on."""
         tries = unseated = 0
         while not self.is_over:
-            wait = 0.0
+            wait, began = 0.0, time.monotonic()
             try:
                 code = await self._session(await self._seat())
             except Unavailable as error:
@@ -128,7 +129,8 @@ class Player:
                 unseated = unseated + 1 if code == 4401 else 0
                 if unseated > 1:
                     raise Failure(f"fresh seat tokens are not accepted ({reason})")
-                tries = 0 if code == MOVED else tries + 1
+                is_stable = time.monotonic() - began > STABLE_S
+                tries = 0 if code == MOVED else 1 if is_stable else tries + 1
                 wait = max(self._backoff(tries), FLOOD_S if code == 4429 else 0.0)
                 self.moves += code == MOVED
                 self.reconnects += code != MOVED

@@ -4,8 +4,9 @@ import random
 from collections.abc import Callable
 from statistics import median
 
-import engine
 import pytest
+
+import engine
 from engine import Event, MatchState, Rules
 from engine.ai import SKILLS, plan
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import engine
 import pytest
+
+import engine
 from engine import End, Hit, MatchState, Pad, Pause, Point, Rules
 
 

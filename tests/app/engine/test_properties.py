@@ -5,10 +5,11 @@ import json
 from dataclasses import dataclass
 from functools import reduce
 
-import engine
-from engine import SECOND, Event, Hit, MatchState, Pad, Point, Rules, Serve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import engine
+from engine import SECOND, Event, Hit, MatchState, Pad, Point, Rules, Serve
 
 EPSILON = 1e-6  # u; rounding of sums of doubles
 
@@ -53,7 +54,11 @@ def matches(draw: st.DrawFn) -> Played:
             fold(engine.decide(state))
         elif kind == "aim":
             start = max(state.t, state.paddles[crossing.side].t)
-            fold(engine.move(state, min(start + delay, max(start, crossing.t)), crossing.side, crossing.y + value, 1))
+            fold(
+                engine.move(
+                    state, min(start + delay, max(start, crossing.t)), crossing.side, crossing.y + (value or 0.0), 1
+                )
+            )
         else:
             fold(engine.move(state, max(state.t, state.paddles[side].t) + delay, side, value, 1))
     return Played(events, states)
