@@ -1,6 +1,7 @@
 """The bot's way through HTTP: cookies, CSRF, and sentences that say what failed."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -96,11 +97,11 @@ def test_an_answer_that_is_not_json_is_named(server: Server, site: Site) -> None
         site.match_get("m1")
 
 
-def test_a_server_that_is_not_there_is_unavailable(server: Server) -> None:
-    url = server.url
-    server.server_close()
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
     with pytest.raises(Unavailable, match="Connection refused"):
-        Site(url, address="127.0.0.1").open()
+        Site(f"http://pong.example.com:{port}", address="127.0.0.1").open()
 
 
 @pytest.mark.parametrize("url", ["pong.example.com", "ftp://pong.example.com", "https://"])
