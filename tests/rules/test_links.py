@@ -1,0 +1,70 @@
+"""Alert, runbook and dashboard find each other, in every direction."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.rules.model import RUNBOOKS, Alert, alerts, code_blocks, dashboards, panels
+
+SECTIONS = [
+    "What players see",
+    "Is it real?",
+    "Most likely causes",
+    "If it is none of these",
+    "Silence",
+    "How this alert is tested",
+]
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=str)
+def test_alert_links_a_runbook_and_a_dashboard_that_exist(alert: Alert) -> None:
+    site = "https://{{ $externalLabels.site }}"
+    assert alert.annotations["runbook_url"] == f"{site}/ops/runbooks/{alert.name}"
+    assert alert.name in {path.stem for path in RUNBOOKS}
+    link = re.fullmatch(
+        re.escape(site) + r"/ops/grafana/d/([a-z0-9-]+)/[a-z-]+(\?var-host=\{\{ \$labels\.host \}\})?",
+        alert.annotations["dashboard_url"],
+    )
+    assert link, alert.annotations["dashboard_url"]
+    assert link[1] in dashboards()
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+def test_runbook_belongs_to_an_alert_and_has_all_sections(path) -> None:
+    text = path.read_text()
+    front = yaml.safe_load(text.split("---")[1])
+    about = [alert for alert in alerts() if alert.name == path.stem]
+    assert about, "no alert leads here"
+    assert front["alert"] == path.stem
+    assert front["component"] in {alert.labels["component"] for alert in about}
+    assert all(alert.labels["severity"] in front["severity"] for alert in about)
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
+    assert f"\n# {path.stem}\n" in text, "mails point to this heading"
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+def test_runbook_names_a_panel_of_its_dashboard(path) -> None:
+    front = yaml.safe_load(path.read_text().split("---")[1])
+    assert front["panel"] in {panel["title"] for panel in panels(dashboards()[front["dashboard"]])}
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+def test_runbook_has_commands_to_look_with_before_commands_that_change(path) -> None:
+    text = path.read_text()
+    assert code_blocks(text.split("## Most likely causes")[0], "check")
+    assert not code_blocks(text.split("## Most likely causes")[0], "fix")
+    assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0
+    changing = (
+        r"systemctl (start|stop|restart|reload)|make (deploy|rollback)|certbot renew(?! --dry)|silence add|vacuum"
+    )
+    for block in code_blocks(text, "check"):
+        assert not re.search(changing, block), f"a check that changes something: {block}"
+
+
+def test_panels_name_alerts_that_exist() -> None:
+    names = {alert.name for alert in alerts()}
+    for board in dashboards().values():
+        for panel in panels(board):
+            for watched in re.findall(r"Watched by ([^.]*)\.", panel["description"]):
+                assert set(re.findall(r"[A-Z][A-Za-z]+", watched)) <= names, panel["title"]
