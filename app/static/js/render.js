@@ -17,7 +17,7 @@ const SECOND = 1000000;
 /**
  * @typedef {import("./predict.js").Scene} Scene
  * @typedef {import("./engine.js").Rules} Rules
- * @typedef {{ink: string, dim: string, line: string, ball: string, glow: string, trail: string, clear: string, court: string, lit: string,
+ * @typedef {{ink: string, dim: string, line: string, ball: string, glow: string, haze: string, trail: string, clear: string, court: string, lit: string,
  *   dark: string, font: string}} Paint
  */
 
@@ -161,12 +161,13 @@ export class Court {
     if (ball.waiting > 0) {
       this.#drawServe(ball, direction, calm ? 0.5 : (ball.waiting / (SECOND * 0.6)) % 1);
     }
-    const glow = context.createRadialGradient(ball.x, ball.y, radius * 0.6, ball.x, ball.y, radius * 4);
+    const glow = context.createRadialGradient(ball.x, ball.y, radius * 0.8, ball.x, ball.y, radius * 4.5);
     glow.addColorStop(0, paint.glow);
+    glow.addColorStop(0.35, paint.haze);
     glow.addColorStop(1, paint.clear);
     context.fillStyle = glow;
     context.beginPath();
-    context.arc(ball.x, ball.y, radius * 4, 0, 2 * Math.PI);
+    context.arc(ball.x, ball.y, radius * 4.5, 0, 2 * Math.PI);
     context.fill();
     context.fillStyle = paint.ball;
     context.beginPath();
@@ -344,6 +345,7 @@ export class Court {
       line: colour("court-line"),
       ball: colour("ball"),
       glow: colour("ball-glow"),
+      haze: colour("ball-haze"),
       trail: colour("ball-trail"),
       clear: colour("ball-clear"),
       court: colour("court"),
