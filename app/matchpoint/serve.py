@@ -19,7 +19,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("matchpoint.serve")
 
 METRICS_OFFSET: Final = 10_000
 STOP_SECONDS: Final = 15.0

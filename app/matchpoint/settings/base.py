@@ -96,6 +96,7 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_USERNAME_MIN_LENGTH = 3
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
 ACCOUNT_RATE_LIMITS = {"login_failed": "20/m/ip,5/15m/key"}  # the others are allauth's own
+MFA_ADAPTER = "accounts.mfa_adapter.MFAAdapter"
 MFA_TOTP_ISSUER = "Matchpoint"
 MFA_TOTP_TOLERANCE = 1  # a code is good for 30 s more on either side: phones' clocks drift
 STAFF_SECOND_FACTOR_MAX_AGE_S = 12 * 3600

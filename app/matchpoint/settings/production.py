@@ -18,6 +18,7 @@ if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", DOMAIN):
         f"MATCHPOINT_DOMAIN is {DOMAIN!r}; it must be a bare host name, for example MATCHPOINT_DOMAIN=pong.example.com"
     )
 SECRET_KEY = required("MATCHPOINT_SECRET_KEY", example="$(openssl rand -base64 48)")
+SECRET_KEY_FALLBACKS = env.list("MATCHPOINT_SECRET_KEY_FALLBACKS", default=[])  # old keys, while changing it
 DATABASE_URL = required("MATCHPOINT_DATABASE_URL", example="postgres://matchpoint:secret@127.0.0.1:5432/matchpoint")
 VALKEY_URL = required("MATCHPOINT_VALKEY_URL", example="redis://matchpoint:secret@127.0.0.1:6379/0")
 EMAIL_URL = required("MATCHPOINT_EMAIL_URL", example="smtp://mail.example.com:25")

@@ -27,6 +27,10 @@ def test_the_process_says_that_it_lives(client: Client, host: str) -> None:
     assert (response.status_code, response.content) == (200, b"ok\n")
 
 
+def test_browsers_find_the_icon(client: Client) -> None:
+    assert client.get("/favicon.ico").headers["Location"] == "/static/img/favicon.svg"
+
+
 def test_foreign_hosts_are_refused(client: Client) -> None:
     assert client.get("/", headers={"host": "evil.example.com"}).status_code == 400
 

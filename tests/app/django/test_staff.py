@@ -1,7 +1,9 @@
 """The admin is for staff who have used a second factor in this session, and for nobody else."""
 
+import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -110,6 +112,22 @@ def test_every_list_shows_filters_and_searches(admin: Client, record: Callable[.
     match_finish(record=record())
     assert admin.get(path).status_code == 200
     assert admin.get(path, {"q": "Left"}).status_code == 200
+
+
+def test_the_secret_of_a_second_factor_is_neither_shown_nor_stored_in_the_clear(admin: Client, staff: User) -> None:
+    authenticator = Authenticator.objects.get(user=staff, type="totp")
+    assert SECRET not in json.dumps(authenticator.data)
+    page = admin.get(f"/admin/mfa/authenticator/{authenticator.pk}/change/")
+    assert page.status_code == 200
+    assert authenticator.data["secret"] not in page.content.decode()
+
+
+def test_second_factors_outlive_a_change_of_the_secret_key(staff: User, settings: Any) -> None:
+    TOTP.activate(staff, SECRET)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "a new one"
+    code = format_hotp_value(hotp_value(SECRET, int(time.time()) // 30))
+    assert Authenticator.objects.get(user=staff).wrap().validate_code(code)
 
 
 def test_results_can_be_read_and_not_rewritten(admin: Client, record: Callable[..., FinishedMatch]) -> None:

@@ -1,0 +1,25 @@
+import base64
+
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+
+class MFAAdapter(DefaultMFAAdapter):
+    """allauth's second factors, encrypted in the database: a stolen dump does not open the admin.
+
+    The key comes from SECRET_KEY; while that is being changed, the old one stays in SECRET_KEY_FALLBACKS.
+    """
+
+    def encrypt(self, text: str) -> str:
+        return self._fernet().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return self._fernet().decrypt(encrypted_text.encode()).decode()
+
+    @staticmethod
+    def _fernet() -> MultiFernet:
+        secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+        digests = [salted_hmac("accounts.mfa", "key", secret=secret, algorithm="sha256").digest() for secret in secrets]
+        return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
