@@ -104,7 +104,7 @@ def static_collect(app: Path, static: Path) -> None:
 def pack(tree: Path, archive: Path) -> None:
     """A reproducible archive: sorted, without times and owners, the manifest last."""
     names = [path.name for path in sorted(tree.iterdir()) if path.name != "manifest.json"] + ["manifest.json"]
-    draft = archive.with_suffix(".draft")
+    draft = archive.with_suffix(f".{os.getpid()}.draft")  # two deploys may build at a time
     run(
         program("tar", "tar"), "--create", "--file", draft, "--use-compress-program", f"{program('zstd', 'zstd')} -T0 -6",
         "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX",
