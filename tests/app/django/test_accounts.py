@@ -154,6 +154,16 @@ def test_asking_for_a_strangers_password_sends_nothing(client: Client) -> None:
     assert not mail.outbox
 
 
+def test_nobody_is_kept_out_by_a_mail_relay_that_is_down(client: Client, settings: Any) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1  # nothing listens there
+    form = {"username": "ada", "email": "ada@example.com", "password1": PASSWORD, "password2": PASSWORD}
+    assert client.post("/accounts/signup/", form).status_code == 302
+    assert client.get("/").context["player"].name == "ada"
+    client.post("/accounts/logout/")
+    assert client.post("/accounts/password/reset/", {"email": "ada@example.com"}).status_code == 302
+
+
 def test_the_profile_is_for_users(client: Client, user: User) -> None:
     assert client.get("/me/").headers["Location"].startswith("/accounts/login/")
     client.force_login(user)
