@@ -1,4 +1,4 @@
-"""Error answers: JSON under /api/, pages elsewhere, and 503 rather than 500 while the database is away."""
+"""Error answers: JSON under /api/, pages elsewhere, and 503 rather than 500 while the database or Valkey is away."""
 
 import sys
 
@@ -8,6 +8,7 @@ from django.http.response import HttpResponseBase
 from django.template.loader import select_template
 from django.views import defaults
 from django.views.csrf import csrf_failure as csrf_failure_page
+from redis.exceptions import RedisError
 
 RETRY_AFTER_S = 5
 
@@ -43,7 +44,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    is_unavailable = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    is_unavailable = isinstance(sys.exc_info()[1], OperationalError | InterfaceError | RedisError)
     if is_api(request):
         if is_unavailable:
             return api_error("unavailable", "Try again in a moment.", status=503, retry_after_s=RETRY_AFTER_S)

@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError
 from django.test import Client
+from redis.exceptions import ConnectionError as ValkeyConnectionError
 
 from accounts.models import User
 from live.records import FinishedMatch
@@ -112,6 +113,17 @@ def test_without_the_database_pages_say_when_to_come_back(
     response = client.get(path)
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) > 0
+
+
+def test_without_valkey_the_page_of_a_match_says_when_to_come_back(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*args: object) -> None:
+        raise ValkeyConnectionError("connection refused")
+
+    monkeypatch.setattr("live.directory.Directory.match_get", fail)
+    client.raise_request_exception = False
+    assert client.get("/m/abc/").status_code == 503
 
 
 def test_guests_play_without_the_database(client: Client, django_assert_num_queries: Callable[..., object]) -> None:
