@@ -71,7 +71,7 @@ export class Attract {
  */
 export function attract(canvas) {
   const match = new Attract();
-  const court = new Court(canvas, RULES, { lines: 0.4 }); // words stand on it
+  const court = new Court(canvas, RULES, { lines: 0.3 }); // words stand on it
   const stage = new Stage(RULES);
   let time = 2.4 * SECOND;
   let last = performance.now();

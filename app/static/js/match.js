@@ -96,10 +96,7 @@ function welcome(message) {
   if (side !== null) {
     own.reset(state.paddles[side]);
   }
-  for (const selector of ["player", "spectator"]) {
-    const hint = /** @type {HTMLElement} */ (document.querySelector(`[data-for="${selector}"]`));
-    hint.hidden = (selector === "player") !== (side !== null);
-  }
+  showHint(side === null ? "spectator" : "player");
   hud.showScore(state.score);
   introduce();
   if (input.wish !== null) {
@@ -107,6 +104,13 @@ function welcome(message) {
   }
   if (state.phase === "over") {
     finish();
+  }
+}
+
+/** @param {"player" | "spectator" | null} who the line under the court is for; it keeps its place when empty */
+function showHint(who) {
+  for (const hint of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-for]"))) {
+    hint.hidden = hint.dataset.for !== who;
   }
 }
 
@@ -249,7 +253,7 @@ function finish() {
   hud.showBanner(null);
   hud.showCountdown(null);
   hud.showScore(state.score);
-  hud.element("hint").hidden = true;
+  showHint(null);
   const { longest, fastest, seconds, isComplete } = statistics;
   const title = titleOf(state.winner, state.score, state.reason);
   hud.announce(title);
@@ -267,6 +271,7 @@ function finish() {
 /** A match that was over before this page was opened. */
 function showFinished() {
   isOver = true;
+  showHint(null);
   hud.showScore(data.score);
   hud.showPlayers(players, data.level, side);
   hud.showResult({

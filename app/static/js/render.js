@@ -161,13 +161,13 @@ export class Court {
     if (ball.waiting > 0) {
       this.#drawServe(ball, direction, calm ? 0.5 : (ball.waiting / (SECOND * 0.6)) % 1);
     }
-    const glow = context.createRadialGradient(ball.x, ball.y, radius * 0.8, ball.x, ball.y, radius * 4.5);
+    const glow = context.createRadialGradient(ball.x, ball.y, radius * 0.8, ball.x, ball.y, radius * 3.6);
     glow.addColorStop(0, paint.glow);
     glow.addColorStop(0.35, paint.haze);
     glow.addColorStop(1, paint.clear);
     context.fillStyle = glow;
     context.beginPath();
-    context.arc(ball.x, ball.y, radius * 4.5, 0, 2 * Math.PI);
+    context.arc(ball.x, ball.y, radius * 3.6, 0, 2 * Math.PI);
     context.fill();
     context.fillStyle = paint.ball;
     context.beginPath();
@@ -334,6 +334,7 @@ export class Court {
   #paint() {
     const probe = document.createElement("span");
     probe.hidden = true;
+    probe.style.setProperty("forced-color-adjust", "none"); // else every colour, also a clear one, is the text's
     this.canvas.parentElement?.append(probe);
     const colour = (/** @type {string} */ name) => {
       probe.style.color = `var(--${name})`;
