@@ -22,6 +22,7 @@ SITE = "matchpoint.localhost"  # every browser resolves *.localhost to loopback 
 LABEL = "matchpoint.lab"
 GROUPS = ("db", "cache", "app", "edge", "monitor")
 BOOT_SECONDS = 90
+GRAFANA_REPOSITORY = "https://apt.grafana.com/"
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,17 @@ def _state_collect(lab: Lab, hosts: list[str]) -> None:
     _, ca = _exec(world, "cat", "/var/lib/world/ca.pem")
     (lab.state / "acme-api-ca.pem").write_bytes(ca)
     (lab.state / "root-ca.pem").write_bytes(_issuing_root(world))
+    (lab.state / "grafana_source").write_text(_grafana_source(world))
     step(f"{len(hosts)} machines up: {', '.join(hosts)}")
+
+
+def _grafana_source(world: Container) -> str:
+    """How the hosts of this lab can get Grafana, which Debian does not have: `upstream`, its own repository, or `off`."""
+    code, _ = _exec(world, "curl", "-sfIL", "--max-time", "5", "-o", "/dev/null", GRAFANA_REPOSITORY)
+    if code == 0:
+        return "upstream"
+    step(f"{GRAFANA_REPOSITORY} cannot be reached: everything but Grafana will be deployed")
+    return "off"
 
 
 def _issuing_root(world: Container) -> bytes:
