@@ -1,6 +1,7 @@
 """One open match socket: an outbox with limits and a single writer, a budget for what comes in, one way to close."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -8,6 +9,8 @@ from typing import Any, Final
 
 from live import codec, metrics
 from live.clock import SECOND, Clock
+
+logger = logging.getLogger(__name__)
 
 OUTBOX_MESSAGES: Final = 64
 OUTBOX_BYTES: Final = 32 * 1024
@@ -79,6 +82,7 @@ class Connection:
     def start(self) -> asyncio.Task[None]:
         """Start the writer; it ends after the close frame, or when it is cancelled because the peer has gone."""
         self._writer = asyncio.create_task(self._write(), name="match-socket-writer")
+        self._writer.add_done_callback(_report)
         return self._writer
 
     def send(self, kind: str, frame: str) -> None:
@@ -129,3 +133,8 @@ class Connection:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CLOSE_US / SECOND):
                         await self._send({"type": "websocket.close", "code": self._close_code})
+
+
+def _report(writer: asyncio.Task[None]) -> None:
+    if not writer.cancelled() and writer.exception() is not None:
+        logger.error("socket writer failed", exc_info=writer.exception())

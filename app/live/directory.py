@@ -26,6 +26,8 @@ from weakref import WeakKeyDictionary
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import WatchError
 
 from live.records import MatchSpec, PlayerSpec, Snapshot
@@ -384,6 +386,7 @@ def _client() -> Redis:
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         health_check_interval=15,
+        retry=Retry(NoBackoff(), 1),  # a connection that the other end has dropped; callers have their own retries
     )
 
 

@@ -4,20 +4,19 @@ Importing this module makes the event loop (Daphne does that at import), so choo
 """
 
 import asyncio
-import logging
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
+from autobahn.exception import Disconnected
 from daphne.server import Server as DaphneServer
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import defer
 
 from live.codec import MESSAGE_BYTES
 from live.socket import RTT_EXTENSION
-
-logger = logging.getLogger(__name__)
 
 FRAME_BYTES: Final = 4096
 WRITE_BUFFER_BYTES: Final = 16 * 1024  # unsent bytes of a socket before its writer has to wait
@@ -47,6 +46,7 @@ class MatchpointProtocol(WebSocketProtocol):  # type: ignore[misc]  # Daphne has
     def onConnect(self, request: Any) -> Any:
         self.flow = _Flow()
         self._rtt: int | None = None
+        self.failByDrop = False  # say why: a browser cannot tell a dropped connection from a lost one
         return super().onConnect(request)
 
     def onOpen(self) -> None:
@@ -55,6 +55,10 @@ class MatchpointProtocol(WebSocketProtocol):  # type: ignore[misc]  # Daphne has
         self.transport.bufferSize = WRITE_BUFFER_BYTES
         self.transport.registerProducer(self.flow, True)
         super().onOpen()
+
+    def serverClose(self, code: int | None = None) -> None:
+        # Autobahn's own method refuses the codes that RFC 6455 gives to servers, such as 1001 and 1012.
+        self.sendCloseFrame(code=1000 if code is None else code)
 
     def rtt(self) -> int | None:
         """The last measured round trip (µs), or None; starts the next measurement."""
@@ -82,6 +86,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
             server_name="matchpoint",
         )
         self.failed = ""
+        self._ports: list[Any] = []
 
     def run(self) -> None:
         WebSocketFactory.protocol = MatchpointProtocol
@@ -93,9 +98,32 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         return super().create_application(protocol, scope)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        await super().handle_reply(protocol, message)
+        with suppress(Disconnected):  # the peer went between its last frame and Daphne's notice of it
+            await super().handle_reply(protocol, message)
         if message["type"] == "websocket.send" and isinstance(protocol, MatchpointProtocol):
             await protocol.flow.has_room.wait()
+
+    def listen_success(self, port: Any) -> None:
+        self._ports.append(port)
+        super().listen_success(port)
+
+    async def finish_requests(self, seconds: float) -> None:
+        """Accept no connection any more, and wait for the HTTP requests that run, but not for ever."""
+        for port in self._ports:
+            port.stopListening()
+        requests = self._running(MatchpointProtocol, is_kind=False)
+        if requests:
+            await asyncio.wait(requests, timeout=seconds)
+
+    def _running(self, kind: type, *, is_kind: bool) -> list[asyncio.Task[None]]:
+        """The applications that run behind protocols that are, or are not, of a kind."""
+        return [
+            task
+            for protocol, details in self.connections.items()
+            if isinstance(protocol, kind) is is_kind
+            and (task := details.get("application_instance")) is not None
+            and not task.done()
+        ]
 
     def listen_error(self, failure: Any) -> None:
         self.failed = failure.getErrorMessage()
@@ -103,11 +131,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
     def kill_all_applications(self) -> Any:
         """Cancel what still runs. Daphne's own version fails on connections whose application has been reaped."""
-        running = [
-            task
-            for details in self.connections.values()
-            if (task := details.get("application_instance")) is not None and not task.done()
-        ]
+        running = self._running(object, is_kind=True)
         for task in running:
             task.cancel()
         return defer.Deferred.fromFuture(asyncio.gather(*running, return_exceptions=True)) if running else None

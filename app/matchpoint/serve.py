@@ -23,6 +23,7 @@ logger = logging.getLogger("matchpoint.serve")
 
 METRICS_OFFSET: Final = 10_000
 STOP_SECONDS: Final = 15.0
+REQUEST_SECONDS: Final = 5.0
 GC_THRESHOLDS: Final = (50_000, 20, 20)  # few, since a match makes little garbage with cycles
 ROLES: Final = ("web", "live", "all")
 
@@ -63,6 +64,7 @@ def serve(role: str, *, port: int, bind: str = "127.0.0.1", metrics: bool = True
     server = Server(application, endpoint=f"tcp:{port}:interface={address}", ready=lambda: process.ready(server))
     if metrics:
         _serve_metrics(bind, port + METRICS_OFFSET)
+    logging.getLogger("daphne").setLevel(logging.WARNING)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -82,10 +84,11 @@ def worker_name(port: int) -> str:
 
 def _serve_metrics(bind: str, port: int) -> None:
     from django.conf import settings
-    from prometheus_client import start_http_server
+    from prometheus_client import disable_created_metrics, start_http_server
 
     from live import metrics
 
+    disable_created_metrics()  # they would double the number of series
     metrics.build_info.labels(settings.RELEASE_ID, settings.RELEASE_ID.rpartition("-")[2]).set(1)
     try:
         start_http_server(port, addr=bind)
@@ -94,7 +97,9 @@ def _serve_metrics(bind: str, port: int) -> None:
 
 
 class Stoppable(Protocol):
-    """The server, of which the process needs no more; importing its module would make the event loop."""
+    """What the process needs of `live.server.Server`; importing that would make the event loop."""
+
+    async def finish_requests(self, seconds: float) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -114,6 +119,7 @@ class _Process:
         loop = asyncio.get_event_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_soon, server)
+        logger.info("listening", extra={"role": self._role, "port": self._port})
         self._spawn(self._start(), server)
 
     async def _start(self) -> None:
@@ -162,6 +168,7 @@ class _Process:
         worker = installed()
         if worker is not None:
             await worker.stop()
+        await server.finish_requests(REQUEST_SECONDS)
         server.stop()
 
     def _spawn(self, work: Coroutine[Any, Any, None], server: Stoppable) -> None:
