@@ -263,7 +263,7 @@ def _state_collect(lab: Lab, hosts: list[str]) -> None:
 
 
 def _grafana_source(world: Container) -> str:
-    """How the hosts of this lab can get Grafana, which Debian does not have: `upstream`, its own repository, or `off`."""
+    """How the lab's hosts can get Grafana, which is not in Debian: `upstream`, its own repository, or `off`."""
     code, _ = _exec(world, "curl", "-sfIL", "--max-time", "5", "-o", "/dev/null", GRAFANA_REPOSITORY)
     if code == 0:
         return "upstream"
