@@ -1,0 +1,116 @@
+"""Every role keeps the same promises: documented, typed, few settings, no knowledge of other roles."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+GROUPS = ("db", "cache", "app", "edge", "monitor")
+
+
+def load(path):
+    return yaml.safe_load(path.read_text()) if path.exists() else None
+
+
+def specs(role):
+    return load(role / "meta/argument_specs.yml")["argument_specs"]
+
+
+def options(role):
+    """All settings of a role; the product settings that preflight documents are no role settings."""
+    entries = [spec.get("options", {}) for name, spec in specs(role).items() if name != "settings"]
+    return {name: option for entry in entries for name, option in entry.items()}
+
+
+def texts(role, *folders):
+    return {path: path.read_text() for folder in folders for path in sorted((role / folder).rglob("*.yml"))}
+
+
+@pytest.fixture(params=ROLES, ids=lambda role: role.name)
+def role(request):
+    return request.param
+
+
+def test_settings_are_the_documented_ones(role):
+    defaults = load(role / "defaults/main.yml") or {}
+    required = {name for name, option in options(role).items() if option.get("required")}
+    assert set(options(role)) == set(defaults) | required
+    assert not required & set(defaults)
+
+
+def test_settings_are_few_and_carry_the_name_of_the_role(role):
+    assert len(options(role)) <= 15
+    assert all(name.startswith(f"{role.name}_") for name in options(role))
+
+
+def test_every_setting_has_a_type_and_a_description_to_the_leaf(role):
+    def check(settings):
+        for name, option in settings.items():
+            assert option.get("type"), name
+            assert option.get("description"), name
+            assert option["type"] != "list" or option.get("elements"), name
+            check(option.get("options", {}))
+
+    for spec in specs(role).values():
+        check(spec.get("options", {}))
+
+
+def test_secrets_are_not_logged(role):
+    for name, option in options(role).items():
+        if re.search(r"_(password|secret)s?$", name):
+            assert option.get("no_log") is True, name
+
+
+def test_defaults_are_commented(role):
+    """One by one, or as a group under one comment."""
+    lines = (role / "defaults/main.yml").read_text().splitlines() if (role / "defaults/main.yml").exists() else []
+    for above, line in zip(lines, lines[1:], strict=False):
+        if re.match(r"[a-z]\w+:", line):
+            assert above not in ("", "---"), f"{line} has no comment above it"
+
+
+def test_no_facts_in_defaults_and_specs(role):
+    for path in (role / "defaults/main.yml", role / "meta/argument_specs.yml"):
+        assert "ansible_facts" not in (path.read_text() if path.exists() else "")
+
+
+def test_role_reads_no_settings_of_another_role_and_names_no_group(role):
+    others = "|".join(other.name for other in ROLES if other != role)
+    for path, text in texts(role, "tasks", "handlers", "vars", "defaults").items():
+        expressions = re.sub(r"'[^']*'", "", " ".join(re.findall(r"\{[{%].*?[%}]\}|(?:when|that|until): .*", text, re.DOTALL)))
+        assert not re.findall(rf"(?<![\w.])_*(?:{others})_[a-z]\w*", expressions), path
+        if role.name != "preflight":  # it checks the shape of the inventory
+            assert not re.search(rf"groups(\.|\[['\"])({'|'.join(GROUPS)})\b", text), path
+
+
+def test_what_is_published_is_well_formed(role):
+    published = load(role / "meta/publish.yml")
+    assert set(published) and all(isinstance(part, dict) for part in published.values())
+    for part in published.values():
+        assert set(part) <= {"packages", "preseed", "public", "internal", "units", "scrape", "probes"}
+
+
+def test_role_needs_no_other_role(role):
+    assert not load(role / "meta/main.yml").get("dependencies")
+
+
+def test_no_shell_no_lineinfile_no_ignored_errors(role):
+    for path, text in texts(role, "tasks", "handlers").items():
+        assert not re.search(r"ansible\.builtin\.(shell|raw|lineinfile|replace|blockinfile)\b|ignore_errors", text), path
+
+
+def test_templates_say_who_owns_the_file(role):
+    exempt = {".acl.j2", ".json.j2"}  # formats without comments
+    for path in (role / "templates").rglob("etc/**/*.j2"):
+        if not any(path.name.endswith(ending) for ending in exempt):
+            assert "ansible_managed" in path.read_text(), path
+
+
+def test_role_docs_are_up_to_date():
+    done = subprocess.run([sys.executable, ROOT / "ansible/role_docs.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
