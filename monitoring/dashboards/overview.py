@@ -231,7 +231,7 @@ def dashboard() -> build.Dashboard:
         .current(models.VariableOption(selected=True, text="All", value="$__all"))
     )
     for name, color, expr in (
-        ("Deploys", "blue", "changes(matchpoint_deploy_timestamp_seconds[5m]) > 0"),
+        ("Deploys", "blue", "time() - matchpoint_deploy_timestamp_seconds < 180"),
         ("Pages", "red", 'ALERTS{severity="page",alertstate="firing"}'),
     ):
         board.annotation(
