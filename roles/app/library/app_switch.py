@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 import urllib.error
@@ -125,11 +124,13 @@ class Switch:
         """Return the touched workers to the release before, and say how that went."""
         current = self.link("current")
         (self.root / "next").unlink(missing_ok=True)
-        old = re.search(r"PYTHONPATH='[^']*/releases/([^/']+)/lib", before)
-        if not current or not old:
+        if not current:
             self.systemctl("stop", *touched, check=False)
             return "There was no release before it, so its workers are stopped."
-        RELEASE_ENV.write_text(before)
+        if f"/releases/{current}/lib" in before:
+            RELEASE_ENV.write_text(before)
+        else:  # an interrupted switch left it pointing to a release that never became current
+            self.write_environment(current, f"{current}-restored")
         try:
             for worker in touched:
                 self.restart(worker)
