@@ -1,6 +1,7 @@
 """Time as the live servers see it: a monotonic clock with timers, injected so that tests can turn it by hand."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
@@ -25,16 +26,19 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """The clock of the running event loop. Create it inside the loop."""
+    """The system's clocks and the timers of the running event loop. Create it inside the loop.
+
+    The loop's own time stands still while callbacks run, so it would measure none of them.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
     def now(self) -> int:
-        return int(self._loop.time() * SECOND)
+        return time.monotonic_ns() // 1000
 
     def wall(self) -> datetime:
         return datetime.now(UTC)
 
     def call_at(self, when: int, callback: Callable[[], None]) -> Timer:
-        return self._loop.call_at(when / SECOND, callback)
+        return self._loop.call_later(max(0, when - self.now()) / SECOND, callback)

@@ -19,8 +19,7 @@ Transactions are WATCH/MULTI, so the in-process stand-in of `manage.py play` nee
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -30,7 +29,35 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import WatchError
 
-from live.records import MatchSpec, PlayerSpec, Snapshot
+from live.leases import (
+    Beat,
+    Claim,
+    DirectoryError,
+    Fenced,
+    Lease,
+    MatchOver,
+    NoSuchMatch,
+    NoWorker,
+    Seat,
+    Worker,
+    place,
+    take_seat,
+)
+from live.records import MatchSpec, Snapshot
+
+__all__ = [
+    "Beat",
+    "Claim",
+    "Directory",
+    "DirectoryError",
+    "Fenced",
+    "MatchOver",
+    "NoSuchMatch",
+    "NoWorker",
+    "Seat",
+    "Worker",
+    "get_directory",
+]
 
 WORKER_SECONDS = 5  # a worker that was silent for so long is dead
 LOAD_SECONDS = 30  # a match counts as load for so long after its placement, or after its owner's last renewal
@@ -39,79 +66,6 @@ OVER_SECONDS = 3600  # for so long a seat of a finished match answers "over"
 TIMEOUT_SECONDS = 2.0  # for every command
 
 T = TypeVar("T")
-
-
-class DirectoryError(Exception):
-    """A request that the directory refuses; `code` is the `error` of the HTTP answer."""
-
-    code = "directory"
-
-
-class NoSuchMatch(DirectoryError):
-    """Unknown id, or forgotten."""
-
-    code = "no-such-match"
-
-
-class MatchOver(DirectoryError):
-    """The match is over."""
-
-    code = "match-over"
-
-
-class NoWorker(DirectoryError):
-    """No live worker takes matches."""
-
-    code = "no-worker"
-
-
-class Fenced(DirectoryError):
-    """The lease went to another owner: this one must stop."""
-
-    code = "fenced"
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A worker that renews its key. `matches` counts those that it owns or was given in the last seconds."""
-
-    name: str
-    matches: int
-    draining: bool
-    release: str
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """Where to play. `side` None is a spectator."""
-
-    worker: str
-    side: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Epoch 0 was never placed; an empty worker means free."""
-
-    epoch: int
-    worker: str
-
-    def text(self) -> str:
-        return f"{self.epoch}:{self.worker}"
-
-    @classmethod
-    def parse(cls, text: str | None) -> "Lease":
-        epoch, _, worker = (text or "0:").partition(":")
-        return cls(epoch=int(epoch), worker=worker)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What an owner starts from."""
-
-    spec: MatchSpec
-    epoch: int
-    snapshot: Snapshot | None
 
 
 class Directory:
@@ -152,8 +106,8 @@ class Directory:
             spec = await self._spec(pipe, match_id)
             lease = Lease.parse(await _text(pipe, _match(match_id, "lease")))
             workers = {worker.name: worker for worker in await self.workers()}
-            seated, side = _take_seat(spec, identity, name)
-            placed = lease if lease.worker in workers else _place(lease, workers.values())
+            seated, side = take_seat(spec, identity, name)
+            placed = lease if lease.worker in workers else place(lease, workers.values())
             _begin(pipe)
             if seated is not spec:
                 pipe.set(_match(match_id), _dump(seated.to_json()), ex=MATCH_SECONDS)
@@ -186,8 +140,8 @@ class Directory:
 
     # Asked by the workers
 
-    async def worker_beat(self, name: str, *, release: str, draining: bool, owned: dict[str, int]) -> set[str]:
-        """Renew the worker and its leases. `owned` is match id -> epoch; answers with those that it has lost."""
+    async def worker_beat(self, name: str, *, release: str, draining: bool, owned: dict[str, int]) -> Beat:
+        """Renew the worker and its leases. `owned` is match id -> epoch."""
         now = self._now()
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.set(_worker(name), _dump({"draining": draining, "release": release}), ex=WORKER_SECONDS)
@@ -198,12 +152,11 @@ class Directory:
                 pipe.zadd(_worker(name, "load"), dict.fromkeys(owned, now + LOAD_SECONDS))
                 pipe.mget([_match(match_id, "lease") for match_id in owned])
             answers = await pipe.execute()
-        leases = answers[-1] if owned else []
-        return {
-            match_id
-            for (match_id, epoch), text in zip(owned.items(), leases, strict=True)
-            if text and Lease.parse(text).epoch > epoch
-        }
+        leases = dict(zip(owned, answers[-1], strict=True)) if owned else {}
+        return Beat(
+            lost=frozenset(match_id for match_id, text in leases.items() if Lease.parse(text).epoch > owned[match_id]),
+            forgotten=frozenset(match_id for match_id, text in leases.items() if text is None),
+        )
 
     async def worker_gone(self, name: str) -> None:
         """The worker leaves on purpose; what it still holds is placed elsewhere at the next seat request."""
@@ -231,8 +184,19 @@ class Directory:
 
         return await self._transaction(attempt)
 
+    async def match_restore(self, spec: MatchSpec, *, worker: str, epoch: int) -> None:
+        """Make a match known again that this worker owns and Valkey has lost. Whatever is there by now stays."""
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.set(_match(spec.id), _dump(spec.to_json()), nx=True, ex=MATCH_SECONDS)
+            pipe.set(_match(spec.id, "lease"), Lease(epoch, worker).text(), nx=True, ex=MATCH_SECONDS)
+            await pipe.execute()
+
+    async def match_is_owned(self, match_id: str, *, epoch: int) -> bool:
+        """False when the lease has moved on."""
+        return Lease.parse(cast("str | None", await self._client.get(_match(match_id, "lease")))).epoch <= epoch
+
     async def match_snapshot(self, match_id: str, *, epoch: int, snapshot: Snapshot) -> None:
-        """Keep the rally boundary. Only events that are not stored yet travel. Fenced if the lease has moved on."""
+        """Keep the rally boundary. Only events that are not stored yet travel. Fenced, NoSuchMatch."""
 
         async def attempt(pipe: Pipeline) -> None:
             await self._guard(pipe, match_id, epoch)
@@ -253,7 +217,7 @@ class Directory:
         await self._transaction(attempt)
 
     async def match_done(self, match_id: str, *, epoch: int) -> None:
-        """The match is over and its result is safe. Fenced if the lease has moved on."""
+        """The match is over and its result is safe. Fenced, NoSuchMatch."""
 
         async def attempt(pipe: Pipeline) -> None:
             lease = await self._guard(pipe, match_id, epoch)
@@ -266,7 +230,7 @@ class Directory:
         await self._transaction(attempt)
 
     async def match_release(self, match_id: str, *, epoch: int) -> None:
-        """Give the match up; the next seat request places it anew. Fenced if the lease has moved on."""
+        """Give the match up; the next seat request places it anew. Fenced, NoSuchMatch."""
 
         async def attempt(pipe: Pipeline) -> None:
             lease = await self._guard(pipe, match_id, epoch)
@@ -291,9 +255,11 @@ class Directory:
         raise MatchOver(match_id) if await pipe.exists(_match(match_id, "over")) else NoSuchMatch(match_id)
 
     async def _guard(self, pipe: Pipeline, match_id: str, epoch: int) -> Lease:
-        """Watch the lease and refuse an owner whose epoch is not the newest."""
+        """Watch the lease and refuse an owner whose epoch is not the newest. NoSuchMatch when there is no lease."""
         await pipe.watch(_match(match_id, "lease"))
         lease = Lease.parse(await _text(pipe, _match(match_id, "lease")))
+        if not lease.epoch:
+            raise NoSuchMatch(match_id)
         if lease.epoch != epoch:
             raise Fenced(match_id)
         return lease
@@ -332,26 +298,6 @@ def _begin(pipe: Pipeline) -> None:
 
 def _dump(data: Any) -> str:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-
-
-def _take_seat(spec: MatchSpec, identity: str, name: str) -> tuple[MatchSpec, int | None]:
-    """The spec with `identity` seated, if it has or gets a seat, and its side."""
-    side = spec.side_of(identity)
-    free = spec.free_side()
-    if side is not None or free is None or spec.mode != "friend":
-        return spec, side
-    player = PlayerSpec(side=free, kind="human", identity=identity, name=name)
-    left, right = spec.players
-    return replace(spec, players=(player, right) if free == 0 else (left, player)), free
-
-
-def _place(lease: Lease, workers: Iterable[Worker]) -> Lease:
-    """The next lease, at the least loaded worker that takes matches. NoWorker."""
-    takers = [worker for worker in workers if not worker.draining]
-    if not takers:
-        raise NoWorker
-    chosen = min(takers, key=lambda worker: (worker.matches, worker.name))
-    return Lease(epoch=lease.epoch + 1, worker=chosen.name)
 
 
 def _snapshot(header: str | None, pieces: list[str]) -> Snapshot | None:

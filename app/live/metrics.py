@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 BUCKETS: Final = (0.002, 0.005, 0.01, 0.016, 0.025, 0.033, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 
 CONSUMERS: Final = ("match",)
-CONNECTS: Final = ("accepted", "auth_rejected", "error")
+CONNECTS: Final = ("accepted", "auth_rejected", "gone", "error")
 DISCONNECTS: Final = ("client", "timeout", "server_shutdown", "error", "protocol", "over")
 TYPES_IN: Final = ("hello", "ping", "in", "leave", "rematch", "other")
 TYPES_OUT: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")

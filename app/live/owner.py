@@ -8,13 +8,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import engine
 from engine.ai import plan
 from live import codec, metrics
 from live.clock import SECOND, Clock
 from live.connection import Connection
+from live.hooks import OwnerHooks
 from live.records import FinishedMatch, MatchSpec, PlayerSpec, Snapshot
 from live.room import Room
 from live.seat import Seat
@@ -33,28 +34,6 @@ LATE_US: Final = 5_000  # clocks of players are not better than this
 SERVE_SLOPE: Final = 0.6
 
 
-class OwnerHooks(Protocol):
-    """What an owner asks of its worker. None of these may block or raise."""
-
-    def boundary(self, owner: "MatchOwner", snapshot: Snapshot) -> None:
-        """A rally ended: keep this."""
-
-    def finished(self, owner: "MatchOwner", record: FinishedMatch | None) -> None:
-        """The match is over; None when it never started."""
-
-    def rematch(self, owner: "MatchOwner") -> None:
-        """Both want another match: create one and call `rematch_ready`."""
-
-    def closed(self, owner: "MatchOwner") -> None:
-        """Nobody is here any more and nothing is left to do: forget this owner."""
-
-    def crashed(self, owner: "MatchOwner", error: Exception) -> None:
-        """A timer raised: let another owner take over from the last boundary."""
-
-    def may_judge_absence(self) -> bool:
-        """False while the lease may have gone to another worker, where the absent player may be."""
-
-
 class MatchOwner:
     """One match that this worker owns, from its first socket until a while after its end."""
 
@@ -70,6 +49,7 @@ class MatchOwner:
     ) -> None:
         self.spec = spec
         self.epoch = epoch
+        self.boundary = snapshot  # the last one
         self._clock = clock
         self._rng = rng
         self._hooks = hooks
@@ -101,6 +81,10 @@ class MatchOwner:
     @property
     def is_over(self) -> bool:
         return self._state.phase == "over"
+
+    def needs_pulse(self, connection: Connection) -> bool:
+        """Whether a match is being played that must know soon when this socket's player is gone."""
+        return self._started_at is not None and not self.is_over and self._room.seat_of(connection) is not None
 
     # Sockets
 
@@ -294,6 +278,7 @@ class MatchOwner:
             started_at=self._started_at,
             away=(left.away_used, right.away_used),
         )
+        self.boundary = snapshot
         self._hooks.boundary(self, snapshot)
 
     # Absence and the end

@@ -23,7 +23,8 @@ from live.worker import Worker, installed
 logger = logging.getLogger(__name__)
 
 HELLO_US: Final = 5 * SECOND
-SILENCE_US: Final = 10 * SECOND  # players ping every second; the browser of a hidden page may sleep longer
+SILENCE_US: Final = 10 * SECOND  # of a player in a match: the page pings every second
+QUIET_US: Final = 90 * SECOND  # of everybody else: browsers wake hidden pages once a minute
 RTT_EXTENSION: Final = "matchpoint.rtt"
 
 Scope = dict[str, Any]
@@ -70,14 +71,11 @@ class _Socket:
         connection = self._connection
         writer = connection.start()
         connection.on_close = self._detach
-        opened = self._worker.clock.now()
-        watch = self._worker.clock.call_at(opened + HELLO_US, self._hello_is_late)
         self._worker.connections.add(connection)
         metrics.ws_connections.labels(CONSUMER).inc()
         try:
             try:
                 await self._enter()
-                watch.cancel()
                 self._watch_silence()
                 await self._converse()
             except Refused as refused:
@@ -87,7 +85,6 @@ class _Socket:
         except _Gone:
             pass
         finally:
-            watch.cancel()
             self._detach()
             self._worker.connections.discard(connection)
             metrics.ws_connections.labels(CONSUMER).dec()
@@ -96,36 +93,49 @@ class _Socket:
 
     async def _enter(self) -> None:
         """From the first message to a place in the match. Refused, _Gone."""
-        result = "error"
+        result = "gone"
         try:
             self._check_origin()
-            result = "auth_rejected"
-            message = codec.decode(await self._next())
-            if not isinstance(message, codec.Hello):
-                raise Refused(4400, "the first message is hello")
-            metrics.ws_messages.labels(CONSUMER, "in", "hello").inc()
-            try:
-                claim = seat_token_read(message.token)
-            except InvalidToken as error:
-                raise Refused(4401, "the token is not valid, or no longer") from error
-            route = self._scope["url_route"]["kwargs"]
-            if claim.worker != route["worker"] or claim.match_id != route["match_id"]:
-                raise Refused(4401, "the token is for another place")
-            if claim.worker != self._worker.name:
-                raise Refused(4404, "this is another worker")
-            owner = await self._worker.owner_for(claim)
+            message = await self._hello()
+            owner = await self._claim(message)
             if self._connection.closing:
                 raise _Gone
-            self._connection.identity = claim.identity
             self._owner = owner
-            self._guarded(owner, partial(owner.attach, self._connection, claim.side, message.version))
             result = "accepted"
         except Refused as refused:
-            if refused.code in (1012, 4404):
-                result = "error"
+            result = "error" if refused.code in (1012, 4404) else "auth_rejected"
             raise
         finally:
             metrics.ws_connects.labels(CONSUMER, result).inc()
+
+    async def _hello(self) -> codec.Hello:
+        clock = self._worker.clock
+        deadline = clock.call_at(clock.now() + HELLO_US, self._hello_is_late)
+        try:
+            message = codec.decode(await self._next())
+        finally:
+            deadline.cancel()
+        if not isinstance(message, codec.Hello):
+            raise Refused(4400, "the first message is hello")
+        metrics.ws_messages.labels(CONSUMER, "in", "hello").inc()
+        return message
+
+    async def _claim(self, message: codec.Hello) -> MatchOwner:
+        """Take the place that the token proves."""
+        try:
+            claim = seat_token_read(message.token)
+        except InvalidToken as error:
+            raise Refused(4401, "the token is not valid, or no longer") from error
+        route = self._scope["url_route"]["kwargs"]
+        if claim.worker != route["worker"] or claim.match_id != route["match_id"]:
+            raise Refused(4401, "the token is for another place")
+        if claim.worker != self._worker.name:
+            raise Refused(4404, "this is another worker")
+        owner = await self._worker.owner_for(claim)
+        self._connection.identity = claim.identity
+        if not self._connection.closing:
+            self._guarded(owner, partial(owner.attach, self._connection, claim.side, message.version))
+        return owner
 
     def _check_origin(self) -> None:
         """Another site's page must not speak for a player. With ALLOWED_HOSTS `*` any own name will do."""
@@ -188,8 +198,9 @@ class _Socket:
         connection = self._connection
         if connection.closing or self._owner is None:
             return
-        due = connection.seen_at + SILENCE_US
+        due = connection.seen_at + (SILENCE_US if self._owner.needs_pulse(connection) else QUIET_US)
         if self._worker.clock.now() >= due:
             connection.close(1001)
         else:
-            self._worker.clock.call_at(due, self._watch_silence)
+            # The limit changes when the match starts, so look again before the longer one is over.
+            self._worker.clock.call_at(min(due, self._worker.clock.now() + SILENCE_US), self._watch_silence)

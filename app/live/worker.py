@@ -22,7 +22,7 @@ from live import metrics
 from live.clock import SECOND, Clock
 from live.codec import Refused
 from live.connection import Connection
-from live.directory import WORKER_SECONDS, Directory, DirectoryError, Fenced
+from live.directory import WORKER_SECONDS, Directory, DirectoryError, Fenced, NoSuchMatch
 from live.owner import MatchOwner
 from live.records import FinishedMatch, MatchSpec, Snapshot
 from live.results import RETRY_SECONDS, ResultWriter
@@ -146,6 +146,14 @@ class Worker:
         self._forget(owner)
         owner.stop(1012, moved=True)
 
+    def _restore(self, owner: MatchOwner) -> None:
+        logger.warning("match unknown to the directory", extra={"match": owner.spec.id, "epoch": owner.epoch})
+        restore = self._directory.match_restore
+        self._ask(owner, "restore", partial(restore, owner.spec, worker=self.name, epoch=owner.epoch))
+        if owner.boundary is not None:
+            self._pending.pop((owner.spec.id, "snapshot"), None)
+            self.boundary(owner, owner.boundary)
+
     def _forget(self, owner: MatchOwner) -> bool:
         if self._owners.get(owner.spec.id) is not owner:
             return False
@@ -159,7 +167,10 @@ class Worker:
     # Calls to the outside world
 
     async def _finish(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
-        """The directory forgets the match only when its result is safe."""
+        """The directory forgets a match only when its result is safe. That of a stale owner counts for nothing."""
+        if not await self._still_owns(owner):
+            self._fence(owner)
+            return
         while record is not None:
             try:
                 await self.results.write(record)
@@ -168,6 +179,14 @@ class Worker:
                 logger.exception("result neither saved nor spooled", extra={"match": owner.spec.id})
                 await asyncio.sleep(RETRY_SECONDS)
         self._ask(owner, "done", partial(self._directory.match_done, owner.spec.id, epoch=owner.epoch))
+
+    async def _still_owns(self, owner: MatchOwner) -> bool:
+        """Also true when the directory does not answer: then nobody else can have been given the match."""
+        try:
+            return await self._directory.match_is_owned(owner.spec.id, epoch=owner.epoch)
+        except (RedisError, TimeoutError) as error:
+            self._directory_failed(error)
+            return True
 
     async def _rematch(self, owner: MatchOwner) -> None:
         match_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
@@ -180,7 +199,7 @@ class Worker:
             owner.rematch_ready(match_id)
 
     def _ask(self, owner: MatchOwner, kind: str, call: Callable[[], Awaitable[None]]) -> None:
-        self._pending[owner.spec.id, kind] = call
+        self._pending[owner.spec.id, kind] = call  # in order: a restore goes before the snapshot
         self._wakeup.set()
 
     async def flush(self) -> bool:
@@ -192,6 +211,8 @@ class Worker:
                 owner = self._owners.get(key[0])
                 if owner is not None and key[1] == "snapshot":
                     self._fence(owner)
+            except NoSuchMatch:
+                pass  # Valkey has lost it: the next renewal notices and restores it
             except (RedisError, TimeoutError) as error:
                 self._directory_failed(error)
                 return False
@@ -203,7 +224,7 @@ class Worker:
         """Renew the worker and its leases, and let go of matches that another worker owns by now."""
         owned = {match_id: owner.epoch for match_id, owner in self._owners.items() if not owner.is_over}
         try:
-            lost = await self._directory.worker_beat(
+            beat = await self._directory.worker_beat(
                 self.name, release=self._release, draining=self.is_draining, owned=owned
             )
         except (RedisError, TimeoutError) as error:
@@ -214,10 +235,14 @@ class Worker:
             logger.info("directory is back", extra={"worker": self.name})
         self._beat_at = self.clock.now()
         metrics.directory_beat.set_to_current_time()
-        for match_id in lost:
+        for match_id in beat.lost | beat.forgotten:
             owner = self._owners.get(match_id)
-            if owner is not None and owner.epoch == owned[match_id]:
+            if owner is None or owner.is_over or owner.epoch != owned[match_id]:
+                continue
+            if match_id in beat.lost:
                 self._fence(owner)
+            else:
+                self._restore(owner)
 
     def _directory_failed(self, error: Exception) -> None:
         """Count every failure, and log the first of a row."""

@@ -9,8 +9,9 @@ from live.directory import Fenced, MatchOver, NoSuchMatch, NoWorker, Seat
 
 
 async def beat(house: Any, name: str, *, draining: bool = False, **owned: int) -> set[str]:
-    lost: set[str] = await house.directory.worker_beat(name, release="r1", draining=draining, owned=owned)
-    return lost
+    """Answers with the matches that the worker has lost."""
+    found = await house.directory.worker_beat(name, release="r1", draining=draining, owned=owned)
+    return set(found.lost)
 
 
 async def seat(house: Any, match_id: str, identity: str = "g:ada") -> Seat:

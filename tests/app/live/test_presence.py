@@ -183,6 +183,18 @@ async def test_a_third_person_watches_and_cannot_play(house: Any) -> None:
     assert not ada.happened("pad")
 
 
+async def test_a_page_that_is_hidden_while_it_waits_for_a_friend_stays_connected(house: Any) -> None:
+    await house.worker()
+    ada = await house.player(await house.match()).join(pings=False)
+    for _ in range(5):
+        await house.clock.advance(60)
+        ada.socket.say("ping", c=1, rtt=None)
+    assert ada.socket.close_code is None
+
+    await house.clock.advance(91)
+    assert ada.socket.close_code == 1001
+
+
 async def test_a_player_who_falls_silent_counts_as_away(house: Any) -> None:
     await house.worker()
     ada, bob = await house.pair(points=21)

@@ -128,6 +128,42 @@ async def test_a_match_outlives_a_directory_that_is_away(house: Any) -> None:
     assert await house.directory.match_get(ada.match_id) is None
 
 
+async def test_a_directory_that_loses_everything_learns_it_again(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    score = ada.score
+    await house.redis.flushall()
+    await house.clock.advance(2.5)
+    await house.settle()
+    await house.worker_dies(first)
+    for player in (ada, bob):
+        player.socket.drop()
+
+    await ada.join()
+    await bob.join()
+
+    assert sum(ada.score) >= sum(score)
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    assert [event["v"] for event in house.saved[0].timeline] == list(range(1, len(house.saved[0].timeline) + 1))
+
+
+async def test_a_stale_owner_writes_no_result(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    await house.worker_dies(first)
+    eve = house.player(ada.match_id, "g:eve")
+    await eve.join()  # the match is placed anew and taken over, while both players are still with the old owner
+    await house.clock.until(lambda: ada.socket.close_code or ada.is_over)
+    await first.settle()
+
+    assert not house.saved
+    await ada.join()
+    await bob.join()
+    await house.clock.until(lambda: ada.is_over and bob.is_over and eve.is_over)
+    await house.settle()
+    assert [record.timeline for record in house.saved] == [house.saved[0].timeline]
+    assert house.saved[0].score == eve.score
+
+
 async def test_a_worker_that_stops_gives_its_matches_up_in_order(house: Any) -> None:
     first, (ada, bob) = await two_points(house)
     score = ada.score
