@@ -1,0 +1,34 @@
+"""What runbooks tell people to look at works on a healthy host, as the account that they log in with."""
+
+import shlex
+
+import pytest
+
+from tests.rules.model import RUNBOOKS, code_blocks
+
+testinfra_hosts = ["ansible://monitor"]
+
+CHECKS = [
+    pytest.param(block, id=f"{path.stem}-{number}")
+    for path in RUNBOOKS
+    for number, block in enumerate(code_blocks(path.read_text(), "check"), 1)
+]
+
+
+@pytest.mark.parametrize("block", CHECKS)
+def test_check_of_a_runbook_runs(host, block: str) -> None:
+    elsewhere = [
+        unit
+        for unit in ("postgresql@17-main", "valkey-server", "nginx", "matchpoint-web@8001", "matchpoint-live@8101")
+        if unit.split("@")[0].split("-")[0] in block and not host.service(unit).is_enabled
+    ]
+    if elsewhere:
+        pytest.skip(f"{', '.join(elsewhere)}: not on this host")
+    done = host.run(f"bash -euo pipefail -c {shlex.quote(block.replace('HOST', 'none'))}")
+    assert done.rc == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+
+
+def test_runbooks_are_on_the_host_for_who_has_no_network(host) -> None:
+    text = host.file("/usr/local/share/matchpoint/runbooks.md").content_string
+    for path in RUNBOOKS:
+        assert f"\n# {path.stem}\n" in "\n" + text
