@@ -98,7 +98,7 @@ class Connection:
         self._queue.append(frame)
         self._queued_bytes += len(frame)
         self._wakeup.set()
-        metrics.ws_messages.labels(CONSUMER, "out", kind).inc()
+        metrics.sent[kind].inc()
 
     def refuse(self, refused: codec.Refused) -> None:
         """Say why, and close."""

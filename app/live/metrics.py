@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 BUCKETS: Final = (0.002, 0.005, 0.01, 0.016, 0.025, 0.033, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
 
 CONSUMERS: Final = ("match",)
-CONNECTS: Final = ("accepted", "auth_rejected", "gone", "error")
+CONNECTS: Final = ("accepted", "auth_rejected", "capacity", "gone", "error")
 DISCONNECTS: Final = ("client", "timeout", "server_shutdown", "error", "protocol", "over")
 TYPES_IN: Final = ("hello", "ping", "in", "leave", "rematch", "other")
 TYPES_OUT: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")
@@ -65,10 +65,6 @@ def _create_label_sets() -> None:
             ws_connects.labels(consumer, result)
         for reason in DISCONNECTS:
             ws_disconnects.labels(consumer, reason)
-        for kind in TYPES_IN:
-            ws_messages.labels(consumer, "in", kind)
-        for kind in TYPES_OUT:
-            ws_messages.labels(consumer, "out", kind)
     for mode in MODES:
         matches_started.labels(mode)
     for mode, outcome in product(MODES, OUTCOMES):
@@ -76,3 +72,7 @@ def _create_label_sets() -> None:
 
 
 _create_label_sets()
+
+# Looked up once: these count every message.
+received: Final = {kind: ws_messages.labels("match", "in", kind) for kind in TYPES_IN}
+sent: Final = {kind: ws_messages.labels("match", "out", kind) for kind in TYPES_OUT}

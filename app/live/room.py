@@ -11,6 +11,7 @@ from live.records import MatchSpec
 from live.seat import Seat
 
 RESUME_EVENTS: Final = 256  # a client that missed more gets a key frame
+WATCHERS_MAX: Final = 100  # of a match: what is told to all of them delays the players
 
 
 class Room:
@@ -31,8 +32,10 @@ class Room:
         return [*(seat.connection for seat in self.seats if seat.connection is not None), *self._watchers]
 
     def enter(self, connection: Connection, side: int | None, version: int) -> None:
-        """Let a socket in. The newest socket of a player wins; `side` None watches."""
+        """Let a socket in. The newest socket of a player wins; `side` None watches. Refused with 4429."""
         if side is None:
+            if len(self._watchers) >= WATCHERS_MAX:
+                raise codec.Refused(4429, "too many watch this match")
             self._watchers.add(connection)
             return
         seat = self.seats[side]

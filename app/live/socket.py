@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 HELLO_US: Final = 5 * SECOND
 SILENCE_US: Final = 10 * SECOND  # of a player in a match: the page pings every second
 QUIET_US: Final = 90 * SECOND  # of everybody else: browsers wake hidden pages once a minute
+SOCKETS_MAX: Final = 5_000  # of a worker, at about 30 kB each
 RTT_EXTENSION: Final = "matchpoint.rtt"
 
 Scope = dict[str, Any]
@@ -96,14 +97,13 @@ class _Socket:
         result = "gone"
         try:
             self._check_origin()
+            if len(self._worker.connections) > SOCKETS_MAX:
+                raise Refused(4429, "this worker has no room for more")
             message = await self._hello()
-            owner = await self._claim(message)
-            if self._connection.closing:
-                raise _Gone
-            self._owner = owner
+            await self._sit_down(message)
             result = "accepted"
         except Refused as refused:
-            result = "error" if refused.code in (1012, 4404) else "auth_rejected"
+            result = {1012: "error", 4404: "error", 4429: "capacity"}.get(refused.code, "auth_rejected")
             raise
         finally:
             metrics.ws_connects.labels(CONSUMER, result).inc()
@@ -117,11 +117,11 @@ class _Socket:
             deadline.cancel()
         if not isinstance(message, codec.Hello):
             raise Refused(4400, "the first message is hello")
-        metrics.ws_messages.labels(CONSUMER, "in", "hello").inc()
+        metrics.received["hello"].inc()
         return message
 
-    async def _claim(self, message: codec.Hello) -> MatchOwner:
-        """Take the place that the token proves."""
+    async def _sit_down(self, message: codec.Hello) -> None:
+        """Take the place that the token proves. Refused, _Gone."""
         try:
             claim = seat_token_read(message.token)
         except InvalidToken as error:
@@ -132,10 +132,11 @@ class _Socket:
         if claim.worker != self._worker.name:
             raise Refused(4404, "this is another worker")
         owner = await self._worker.owner_for(claim)
+        if self._connection.closing:
+            raise _Gone
         self._connection.identity = claim.identity
-        if not self._connection.closing:
-            self._guarded(owner, partial(owner.attach, self._connection, claim.side, message.version))
-        return owner
+        self._owner = owner
+        self._guarded(owner, partial(owner.attach, self._connection, claim.side, message.version))
 
     def _check_origin(self) -> None:
         """Another site's page must not speak for a player. With ALLOWED_HOSTS `*` any own name will do."""
@@ -157,9 +158,9 @@ class _Socket:
             try:
                 message = codec.decode(raw)
             except Refused:
-                metrics.ws_messages.labels(CONSUMER, "in", "other").inc()
+                metrics.received["other"].inc()
                 raise
-            metrics.ws_messages.labels(CONSUMER, "in", _KINDS[type(message)]).inc()
+            metrics.received[_KINDS[type(message)]].inc()
             received = self._worker.clock.now()
             self._guarded(owner, partial(owner.receive, self._connection, message))
             if isinstance(message, codec.Input):

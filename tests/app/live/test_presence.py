@@ -183,6 +183,15 @@ async def test_a_third_person_watches_and_cannot_play(house: Any) -> None:
     assert not ada.happened("pad")
 
 
+async def test_so_many_can_watch_and_no_more(house: Any) -> None:
+    await house.worker()
+    ada, _ = await house.pair()
+    crowd = [await house.player(ada.match_id, f"g:{number}").join(pings=False) for number in range(101)]
+
+    assert [player.socket.close_code for player in crowd] == [None] * 100 + [4429]
+    assert ada.socket.close_code is None
+
+
 async def test_a_page_that_is_hidden_while_it_waits_for_a_friend_stays_connected(house: Any) -> None:
     await house.worker()
     ada = await house.player(await house.match()).join(pings=False)
