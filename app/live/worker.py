@@ -11,6 +11,7 @@ import string
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -62,7 +63,8 @@ class Worker:
         self._release = release
         self._owners: dict[str, MatchOwner] = {}
         self._claims: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._pending: dict[tuple[str, str], Callable[[], Awaitable[None]]] = {}
+        self._pending: dict[tuple[str, str], tuple[MatchOwner, Callable[[], Awaitable[None]]]] = {}
+        self._finishing: set[str] = set()  # over, but the directory does not say so yet
         self._wakeup = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -92,6 +94,9 @@ class Worker:
         return owner
 
     async def _take(self, match_id: str) -> MatchOwner:
+        if match_id in self._finishing:
+            raise NoSuchMatch(match_id)
+        await self.flush()  # an owner before this one may have left a boundary behind
         claim = await self._directory.match_claim(match_id, worker=self.name)
         owner = MatchOwner(
             claim.spec, epoch=claim.epoch, clock=self.clock, rng=self._rng, hooks=self, snapshot=claim.snapshot
@@ -117,6 +122,7 @@ class Worker:
 
     def finished(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
         self._pending.pop((owner.spec.id, "snapshot"), None)
+        self._finishing.add(owner.spec.id)
         self._spawn(self._finish(owner, record))
         self._count()
 
@@ -169,6 +175,7 @@ class Worker:
     async def _finish(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
         """The directory forgets a match only when its result is safe. That of a stale owner counts for nothing."""
         if not await self._still_owns(owner):
+            self._finishing.discard(owner.spec.id)
             self._fence(owner)
             return
         while record is not None:
@@ -178,7 +185,12 @@ class Worker:
             except Exception:
                 logger.exception("result neither saved nor spooled", extra={"match": owner.spec.id})
                 await asyncio.sleep(RETRY_SECONDS)
-        self._ask(owner, "done", partial(self._directory.match_done, owner.spec.id, epoch=owner.epoch))
+        self._ask(owner, "done", partial(self._done, owner))
+
+    async def _done(self, owner: MatchOwner) -> None:
+        with suppress(Fenced, NoSuchMatch):
+            await self._directory.match_done(owner.spec.id, epoch=owner.epoch)
+        self._finishing.discard(owner.spec.id)
 
     async def _still_owns(self, owner: MatchOwner) -> bool:
         """Also true when the directory does not answer: then nobody else can have been given the match."""
@@ -199,24 +211,24 @@ class Worker:
             owner.rematch_ready(match_id)
 
     def _ask(self, owner: MatchOwner, kind: str, call: Callable[[], Awaitable[None]]) -> None:
-        self._pending[owner.spec.id, kind] = call  # in order: a restore goes before the snapshot
+        self._pending[owner.spec.id, kind] = owner, call  # in order: a restore goes before the snapshot
         self._wakeup.set()
 
     async def flush(self) -> bool:
         """Make the pending calls to the directory; False when it cannot be reached and calls are left."""
-        for key, call in list(self._pending.items()):
+        for key, asked in list(self._pending.items()):
+            owner, call = asked
             try:
                 await call()
             except Fenced:
-                owner = self._owners.get(key[0])
-                if owner is not None and key[1] == "snapshot":
+                if self._owners.get(owner.spec.id) is owner:
                     self._fence(owner)
             except NoSuchMatch:
                 pass  # Valkey has lost it: the next renewal notices and restores it
             except (RedisError, TimeoutError) as error:
                 self._directory_failed(error)
                 return False
-            if self._pending.get(key) is call:
+            if self._pending.get(key) is asked:
                 del self._pending[key]
         return True
 

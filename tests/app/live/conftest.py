@@ -5,6 +5,7 @@ import heapq
 import itertools
 import json
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -249,11 +250,14 @@ class House:
         self.saved: list[FinishedMatch] = []
         self.is_database_down = False
         self.saves_in_database = False
+        self.database_answers = threading.Event()
+        self.database_answers.set()
         self._random = random.Random(seed)
         self._ids = itertools.count(1)
         self._beats: list[asyncio.Future[None]] = []
 
     def save(self, record: FinishedMatch) -> bool:
+        assert self.database_answers.wait(10)
         if self.is_database_down:
             raise ConnectionError("the database is down")
         is_new = all(record.spec.id != other.spec.id for other in self.saved)

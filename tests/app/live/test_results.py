@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from live.directory import MatchOver
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
 from live.results import ResultWriter
 
@@ -136,6 +137,25 @@ async def test_a_match_is_over_in_the_directory_only_when_its_result_is_durable(
     [record] = house.saved
     assert record.score == ada.score
     assert list(house.spool.glob("*")) == []
+
+
+async def test_a_match_whose_result_is_on_its_way_is_not_played_again(house: Any) -> None:
+    await house.worker()
+    house.database_answers.clear()
+    ada, bob = await house.pair()
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    for player in (ada, bob):
+        player.socket.drop()
+    await house.clock.advance(1)
+
+    again = await house.player(ada.match_id, "g:ada").join()
+    assert again.socket.close_code == 4404
+
+    house.database_answers.set()
+    await house.settle()
+    assert len(house.saved) == 1
+    with pytest.raises(MatchOver):
+        await again.join()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -184,6 +184,24 @@ async def test_a_match_that_fails_again_and_again_is_given_up(house: Any, monkey
         await ada.join()
 
 
+async def test_a_point_right_before_a_failure_is_not_lost(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.worker()
+    ada, bob = await house.pair(points=5)
+    await house.clock.until(lambda: ada.happened("serve"))
+
+    def fail(*args: Any) -> Any:
+        raise RuntimeError("boom")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("engine.serve", fail)
+        await house.clock.until(lambda: ada.socket.close_code is not None)
+    await ada.join()
+    await bob.join()
+
+    assert sum(ada.score) == 1
+    await goes_on(house, ada, bob)
+
+
 async def test_an_owner_that_fails_goes_back_to_the_last_boundary(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     await house.worker()
     ada, bob = await house.pair(points=5)
