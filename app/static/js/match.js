@@ -1,17 +1,20 @@
 // @ts-check
 /** The match page: the timeline comes in by the socket, inputs go out, and every frame shows the exact moment. */
 
-import { createMatch, getMatch, takeSeat } from "./api.js";
+import { getMatch, takeSeat } from "./api.js";
 import { Clock } from "./clock.js";
 import { apply, initial, RULES, stateFromJson } from "./engine.js";
 import * as hud from "./hud.js";
 import { Input } from "./input.js";
 import { OwnPaddle, Stage } from "./predict.js";
+import { askRematch, hearRematch } from "./rematch.js";
 import { Court } from "./render.js";
-import { change, settings } from "./settings.js";
+import { settings } from "./settings.js";
 import { MatchSocket } from "./socket.js";
 import { countSound, hitSound, pointSound, wallSound } from "./sound.js";
 import { Statistics } from "./statistics.js";
+import { wireMute, wireSharing } from "./toolbar.js";
+import { circumstance, verdict } from "./verdict.js";
 
 const SECOND = 1000000;
 const COUNTDOWN_US = 1.5 * SECOND; // a serve that is announced this far ahead is counted down
@@ -73,7 +76,7 @@ function receive(message) {
       hud.showToast(hud.say("bannerLate"));
       break;
     case "rematch":
-      rematch(message);
+      hearRematch(message, { ...data, players }, side);
       break;
     default: // `error` tells more about the close that follows it, for people who look at the network panel
   }
@@ -255,12 +258,14 @@ function finish() {
   hud.showScore(state.score);
   showHint(null);
   const { longest, fastest, seconds, isComplete } = statistics;
-  const title = titleOf(state.winner, state.score, state.reason);
+  const { winner, reason, score } = state;
+  const ending = { winner, reason, score, players };
+  const title = verdict(ending, side);
   hud.announce(title);
   hud.showResult({
     title,
-    reason: reasonOf(state.reason, state.winner),
-    score: state.score,
+    reason: circumstance(ending, side),
+    score,
     rally: isComplete ? longest : null,
     speed: isComplete ? fastest : null,
     seconds: isComplete ? seconds : null,
@@ -275,8 +280,8 @@ function showFinished() {
   hud.showScore(data.score);
   hud.showPlayers(players, data.level, side);
   hud.showResult({
-    title: titleOf(data.winner, data.score, data.reason),
-    reason: reasonOf(data.reason, data.winner),
+    title: verdict(data, side),
+    reason: circumstance(data, side),
     score: data.score,
     rally: null,
     speed: null,
@@ -285,66 +290,9 @@ function showFinished() {
   });
 }
 
-/**
- * @param {number | null} winner
- * @param {[number, number]} score
- * @param {string | null} reason
- */
-function titleOf(winner, score, reason) {
-  if (winner === null) {
-    return hud.say("nobody");
-  }
-  if (side === null) {
-    return hud.say("winner", { name: nameOf(winner) });
-  }
-  const isClose = reason === "score" && Math.abs(score[0] - score[1]) <= 2;
-  return hud.say(winner === side ? "won" : isClose ? "lost" : "beaten");
-}
-
-/**
- * @param {string | null} reason
- * @param {number | null} winner
- */
-function reasonOf(reason, winner) {
-  if (reason === "abandoned") {
-    return hud.say("reasonAbandoned");
-  }
-  if (reason !== "forfeit" || winner === null) {
-    return null;
-  }
-  return side !== null && winner !== side ? hud.say("reasonForfeitYou") : hud.say("reasonForfeit", { name: nameOf(1 - winner) });
-}
-
 /** @param {number} which side */
 function nameOf(which) {
   return hud.playerName(players[which]);
-}
-
-/** @param {{side?: number, id?: string}} message */
-function rematch(message) {
-  if (message.id !== undefined) {
-    location.assign(location.pathname.replace(data.id, message.id));
-  } else if (message.side === side) {
-    hud.showOffer(data.mode === "ai" ? "" : hud.say("offerSent", { name: nameOf(1 - (side ?? 0)) }), true);
-  } else if (message.side !== undefined && side !== null) {
-    hud.showOffer(hud.say("offerReceived", { name: nameOf(message.side) }), false);
-    hud.element("rematch").textContent = hud.say("accept");
-  }
-}
-
-async function askRematch() {
-  if (socket.send({ t: "rematch" })) {
-    return;
-  }
-  // The court has been cleared: a new match of the same kind, to which a friend has to be invited again.
-  hud.showOffer("", true);
-  try {
-    const { mode, level, points } = data;
-    const next = await createMatch({ mode, points, ...(level === null ? {} : { level }) });
-    location.assign(next.url);
-  } catch {
-    hud.showOffer(hud.say("offerFailed"), false);
-  }
 }
 
 async function stayAwake() {
@@ -390,7 +338,11 @@ function frame(at) {
 }
 
 function wire() {
-  const leaving = () => hud.showPanel("leaving");
+  const leaving = () => {
+    hud.showPanel("leaving");
+    hud.element("leave-no").focus();
+  };
+  hud.element("leaving").addEventListener("keydown", (event) => event.key === "Escape" && introduceAgain());
   hud.element("leave").addEventListener("click", () => {
     if (side === null || isOver || !hasStarted) {
       leave();
@@ -400,29 +352,10 @@ function wire() {
   });
   hud.element("leave-no").addEventListener("click", () => introduceAgain());
   hud.element("leave-yes").addEventListener("click", leave);
-  hud.element("rematch").addEventListener("click", askRematch);
+  hud.element("rematch").addEventListener("click", () => askRematch(data, (message) => socket.send(message)));
   hud.element("stopped-reload").addEventListener("click", () => location.reload());
-  const url = page.dataset.url ?? location.href;
-  const copyButton = hud.element("invite-copy");
-  copyButton.addEventListener("click", () => hud.copy(copyButton, url));
-  const shareInvite = hud.element("invite-share");
-  shareInvite.hidden = navigator.share === undefined;
-  shareInvite.addEventListener("click", () => void navigator.share({ url }).catch(() => undefined));
-  const shareResult = hud.element("share");
-  shareResult.addEventListener("click", () => {
-    const [left, right] = state.phase === "over" ? state.score : data.score;
-    void hud.share(shareResult, { text: hud.say("shareText", { left, right }), url: new URL(page.dataset.home ?? "/", location.href).href });
-  });
-  const mute = hud.element("mute");
-  const showMute = () => {
-    mute.ariaPressed = String(!settings().sound);
-    for (const icon of mute.querySelectorAll("[data-when]")) {
-      icon.toggleAttribute("hidden", (icon.getAttribute("data-when") === "on") !== settings().sound);
-    }
-  };
-  mute.addEventListener("click", () => change({ sound: !settings().sound }));
-  document.addEventListener("matchpoint:settings", showMute);
-  showMute();
+  wireMute();
+  wireSharing(() => (state.phase === "over" ? state.score : data.score));
   addEventListener("online", () => socket.wake());
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) {
@@ -436,6 +369,7 @@ function wire() {
 function introduceAgain() {
   hud.showPanel(null);
   introduce();
+  hud.element("leave").focus();
 }
 
 function leave() {
