@@ -135,8 +135,7 @@ lint: python lint-tools ## ruff, mypy, ansible-lint, yamllint, shellcheck, eslin
 	$(RUN) yamllint --strict .
 	$(RUN) ansible-lint --offline
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
-	npx --no-install eslint .
-	npx --no-install tsc --noEmit
+	npm run --silent lint
 
 .PHONY: format
 format: python ## Format Python
@@ -156,9 +155,9 @@ lab-tools:
 	$(UV) sync --frozen --quiet
 ops-tools: python
 rules-tools:
-	@docker/lab/bootstrap.sh rules
+	@docker/lab/bootstrap.sh rules node
 test-tools:
-	@docker/lab/bootstrap.sh python lab rules browser
+	@docker/lab/bootstrap.sh python lab rules node browser
 	$(UV) sync --frozen --quiet
 lint-tools: node_modules
 	@docker/lab/bootstrap.sh lint

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [lab] [rules] [browser] [lint]`.
+# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [lab] [rules] [node] [browser] [lint]`.
 # Everything but distribution packages stays in the checkout.
 set -euo pipefail
 
@@ -62,9 +62,10 @@ for part in "${parts[@]}"; do
       docker info >/dev/null 2>&1 || need dockerd docker.io
       ;;
     rules) ;;
+    node) need node nodejs ;;
     browser) need chromium chromium; need certutil libnss3-tools ;;
     lint) need shellcheck shellcheck; need npm npm ;;
-    *) say "bootstrap.sh: no part named '$part'; there are python, lab, rules, browser, lint"; exit 2 ;;
+    *) say "bootstrap.sh: no part named '$part'; there are python, lab, rules, node, browser, lint"; exit 2 ;;
   esac
 done
 install_missing
