@@ -1,0 +1,156 @@
+"""The hosts of any inventory, as the playbook sees them: ``pytest tests/infra --inventory inventories/lab``.
+
+A module names its hosts as testinfra does (``testinfra_hosts = ["ansible://edge"]``) and, in ``UNITS``, the units whose journals
+explain a failure. Nothing here changes a host.
+"""
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOT = "ansible_host ansible_user ansible_port ansible_ssh_private_key_file ansible_ssh_common_args".split()
+WIRING = [
+    *BOOT, "group_names", "host_published", "host_address", "is_single_host", "matchpoint_domain", "matchpoint_public_ca",
+    "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the wiring says about every host, and the site as the public sees it."""
+
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def edge(self) -> dict[str, Any]:
+        return next(facts for facts in self.hosts.values() if "edge" in facts["group_names"])
+
+    @property
+    def domain(self) -> str:
+        return str(self.edge["matchpoint_domain"])
+
+    @property
+    def address(self) -> str:
+        return str(self.edge["matchpoint_public_address"] or self.domain)
+
+    def tls(self, alpn: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.edge["matchpoint_public_ca"] or None)
+        context.set_alpn_protocols(list(alpn))
+        return context
+
+    def handshake(self, name: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+        """A TLS connection to the edge that asks for a name. Raises ssl.SSLError or ConnectionError."""
+        return context.wrap_socket(socket.create_connection((self.address, 443), timeout=10), server_hostname=name)
+
+    def get(self, path: str, *, https: bool = True, **headers: str) -> HTTPResponse:
+        """A request through the public address; the body is read and kept as ``response.text``."""
+        connection: HTTPConnection
+        if https:
+            connection = HTTPSConnection(self.domain, timeout=10)
+            connection.sock = self.handshake(self.domain, self.tls())
+        else:
+            connection = HTTPConnection(self.address, 80, timeout=10)
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("GET", path, headers={"Host": self.domain, **names})
+        response = connection.getresponse()
+        response.text = b"" if response.status == 101 else response.read()  # type: ignore[attr-defined]
+        connection.close()
+        return response
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--inventory", default="inventories/lab", help="inventory whose hosts are tested")
+
+
+@cache
+def site_read(inventory: str) -> Site:
+    """Asks Ansible for the inventory's variables with the wiring applied; connects to no host."""
+    wanted = ", ".join(f"'{name}': {name} | default('')" for name in WIRING)
+    command = [
+        str(Path(sys.executable).with_name("ansible")), "all", "--inventory", inventory, "--playbook-dir", str(ROOT / "ansible"),
+        "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ {{{wanted}}} | to_json }}}}",
+    ]  # fmt: skip
+    environment = os.environ | {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
+        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer",
+        "ANSIBLE_STRATEGY": "linear",
+    }
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    if done.returncode:
+        raise pytest.UsageError(f"Ansible cannot read {inventory}:\n{(done.stderr or done.stdout)[-3000:]}")
+    report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
+    answers = report["plays"][0]["tasks"][0]["hosts"]
+    messages = {name: answer["msg"] for name, answer in answers.items()}
+    return Site({name: json.loads(text) if isinstance(text, str) else text for name, text in messages.items()})
+
+
+@cache
+def connect(inventory: str, name: str) -> Any:
+    facts = site_read(inventory).hosts[name]
+    user = f"{facts['ansible_user']}@" if facts["ansible_user"] else ""
+    return testinfra.get_host(
+        f"ssh://{user}{facts['ansible_host'] or name}:{facts['ansible_port'] or 22}",
+        ssh_identity_file=facts["ansible_ssh_private_key_file"] or None,
+        ssh_extra_args=facts["ansible_ssh_common_args"] or None,
+        sudo=True,
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "_inventory_host" not in metafunc.fixturenames:
+        return
+    wanted = getattr(metafunc.module, "testinfra_hosts", ["ansible://all"])
+    groups = {pattern.removeprefix("ansible://") for pattern in wanted}
+    hosts = site_read(metafunc.config.option.inventory).hosts
+    names = [name for name, facts in hosts.items() if groups & {"all", name, *facts["group_names"]}]
+    metafunc.parametrize("_inventory_host", names, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="session")
+def public(pytestconfig: pytest.Config) -> Site:
+    """The site as players and strangers reach it."""
+    return site_read(pytestconfig.option.inventory)
+
+
+@pytest.fixture(scope="module")
+def _inventory_host(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def host(_inventory_host: str, pytestconfig: pytest.Config) -> Any:
+    """A host over SSH, as root."""
+    return connect(pytestconfig.option.inventory, _inventory_host)
+
+
+@pytest.fixture(scope="module")
+def facts(_inventory_host: str, public: Site) -> dict[str, Any]:
+    """What the wiring says about the host."""
+    return public.hosts[_inventory_host]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """A failure shows what the services said."""
+    report = yield
+    machine = getattr(item, "funcargs", {}).get("host")
+    if report.when == "call" and report.failed and machine is not None:
+        for unit in getattr(item.module, "UNITS", []):
+            journal = machine.run("journalctl --unit %s --lines 25 --no-pager", unit)
+            report.sections.append((f"journal of {unit}", journal.stdout))
+    return report

@@ -1,0 +1,74 @@
+"""Every worker is ready, runs the release that is current, and the release is what was built."""
+
+import json
+
+import pytest
+
+testinfra_hosts = ["ansible://app"]
+UNITS = ["matchpoint-web@8001.service", "matchpoint-live@8101.service"]
+
+# Prints the files of the current release that are not what its manifest says
+CHANGED = """
+import hashlib, json, pathlib
+root = pathlib.Path("/opt/matchpoint/current")
+listed = json.loads((root / "manifest.json").read_text())["files"]
+print(*[name for name, digest in listed.items() if hashlib.sha256((root / name).read_bytes()).hexdigest() != digest])
+"""
+
+
+@pytest.fixture(scope="module")
+def workers(facts):
+    """Unit name -> port."""
+    web = {f"matchpoint-web@{port}": port for port in facts["app_web_ports"]}
+    return web | {f"matchpoint-live@{port}": port for port in facts["app_live_ports"]}
+
+
+@pytest.fixture(scope="module")
+def release(host):
+    return json.loads(host.file("/opt/matchpoint/current/manifest.json").content_string)["release"]
+
+
+def test_every_worker_is_ready_and_starts_at_boot(host, facts, workers):
+    for unit, port in workers.items():
+        answer = host.run(f"curl -sS --max-time 5 -w '\\n%{{http_code}}' http://{facts['host_address']}:{port}/readyz")
+        assert answer.stdout.endswith("200"), f"{unit}: {answer.stdout} {answer.stderr}"
+        assert host.service(unit).is_enabled, unit
+
+
+def test_every_worker_runs_the_current_release(host, workers, release):
+    for unit in workers:
+        pid = host.check_output("systemctl show --property=MainPID --value %s", unit)
+        environment = host.check_output(f"tr '\\0' '\\n' < /proc/{pid}/environ")
+        assert f"/opt/matchpoint/releases/{release}/app" in environment, unit
+
+
+def test_no_worker_is_left_over(host, workers):
+    units = host.check_output("systemctl list-units --plain --no-legend 'matchpoint-web@*' 'matchpoint-live@*'").splitlines()
+    assert {unit.split()[0].removesuffix(".service") for unit in units} == set(workers)
+
+
+def test_every_worker_shows_its_metrics(host, facts, workers):
+    for unit, port in workers.items():
+        metrics = host.check_output(f"curl -sS --max-time 5 http://{facts['host_address']}:{port + 10000}/metrics")
+        assert "process_start_time_seconds" in metrics, unit
+
+
+def test_release_is_what_was_built(host):
+    assert host.check_output(f"python3 -c '{CHANGED}'") == ""
+
+
+def test_migrations_are_applied_and_production_settings_are_sound(host):
+    assert host.run("matchpoint-manage migrate --check").rc == 0
+    checks = host.run("matchpoint-manage check --deploy --fail-level WARNING")
+    assert checks.rc == 0, checks.stderr
+
+
+def test_secrets_are_readable_by_the_game_alone(host):
+    environment = host.file("/etc/matchpoint/app.env")
+    assert (environment.user, environment.group, environment.mode) == ("root", "matchpoint", 0o640)
+
+
+def test_workers_write_nowhere_but_their_state(host, workers):
+    for unit in workers:
+        line = host.check_output("systemd-analyze security --no-pager %s.service | tail -n 1", unit)
+        assert float(line.split(":")[1].split()[0]) <= 1.2, line

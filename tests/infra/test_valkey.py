@@ -1,0 +1,50 @@
+"""Valkey loses a second at most, evicts nothing, and knows who asks."""
+
+import re
+
+import pytest
+
+testinfra_hosts = ["ansible://cache"]
+UNITS = ["valkey-server.service"]
+
+
+@pytest.fixture(scope="module")
+def cli(host, facts):
+    """Runs a command as an ACL user with the password that the service has on this host, or as nobody."""
+    passwords = {}
+    environment = host.file("/etc/matchpoint/app.env")
+    if environment.exists:
+        passwords["app"] = re.search(r"redis://app:([^@]+)@", environment.content_string)[1]
+
+    def run(command, user=None):
+        if user and user not in passwords:
+            pytest.skip(f"the password of {user} is not on this host")
+        login = f"--no-auth-warning --user {user} --pass {passwords[user]}" if user else ""
+        return host.run(f"valkey-cli -h {facts['host_address']} {login} {command}").stdout.strip()
+
+    return run
+
+
+def test_strangers_get_nothing(cli):
+    assert "NOAUTH" in cli("ping")
+
+
+def test_the_app_uses_it_and_administers_nothing(cli):
+    assert cli("ping", "app") == "PONG"
+    for command in ("config get maxmemory", "flushall", "acl list", "shutdown nosave", "keys '*'"):
+        assert cli(command, "app").startswith("NOPERM"), command
+
+
+def test_writes_survive_and_nothing_is_evicted(cli):
+    info = dict(line.strip().split(":", 1) for line in cli("info", "app").splitlines() if ":" in line)
+    assert info["aof_enabled"] == "1"
+    assert info["aof_last_write_status"] == "ok"
+    assert int(info["maxmemory"]) > 0
+    assert info["maxmemory_policy"] == "noeviction"
+
+
+def test_acl_file_has_no_password_in_it(host):
+    acl = host.file("/etc/valkey/users.acl")
+    assert acl.mode == 0o640
+    assert acl.group == "valkey"
+    assert not re.search(r"(^|\s)>", acl.content_string)
