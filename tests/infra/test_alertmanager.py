@@ -7,6 +7,7 @@ import pytest
 from tests.infra.promql import ask
 
 testinfra_hosts = ["ansible://monitor"]
+UNITS = ["prometheus-alertmanager.service"]
 
 CONFIG = "/etc/prometheus/alertmanager.yml"
 

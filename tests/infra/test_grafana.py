@@ -8,6 +8,7 @@ import pytest
 from tests.rules.model import dashboards
 
 testinfra_hosts = ["ansible://monitor"]
+UNITS = ["grafana-server.service"]
 
 
 @pytest.fixture

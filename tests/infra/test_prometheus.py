@@ -9,6 +9,7 @@ from tests.infra.promql import ask, metric_names
 from tests.rules.model import RULES, alerts, dashboards, panels, queries, rules
 
 testinfra_hosts = ["ansible://monitor"]
+UNITS = ["prometheus.service"]
 
 JOBS = {"node", "postgres", "valkey", "nginx", "web", "live", "prometheus", "alertmanager", "blackbox", "probe"}
 
@@ -70,8 +71,9 @@ def test_every_panel_has_an_answer_and_the_labels_of_its_legend(host, uid: str) 
     exprs = [t["expr"].replace("$__rate_interval", "1m").replace("$host", ".+") for _, t in targets]
     for (title, target), answer in zip(targets, ask(host, *(query(expr) for expr in exprs)), strict=True):
         assert answer["result"], f"{title}: {target['expr']} returns nothing"
+        if "ALERTS" in target["expr"]:
+            continue  # on a good day only Watchdog fires, and that is about no host
         for label in legend_labels(target["legendFormat"]):
-            # an alert that is not about a host has none, everything else has every label of its legend
             assert any(label in series["metric"] for series in answer["result"]), f"{title}: no label {label}"
 
 

@@ -16,7 +16,7 @@ CHECKS = [
 
 
 @pytest.mark.parametrize("block", CHECKS)
-def test_check_of_a_runbook_runs(host, block: str) -> None:
+def test_check_of_a_runbook_runs(host, facts, block: str) -> None:
     elsewhere = [
         unit
         for unit in ("postgresql@17-main", "valkey-server", "nginx", "matchpoint-web@8001", "matchpoint-live@8101")
@@ -24,7 +24,8 @@ def test_check_of_a_runbook_runs(host, block: str) -> None:
     ]
     if elsewhere:
         pytest.skip(f"{', '.join(elsewhere)}: not on this host")
-    done = host.run(f"bash -euo pipefail -c {shlex.quote(block.replace('HOST', 'none'))}")
+    script = shlex.quote(block.replace("HOST", "none"))
+    done = host.run(f"runuser -u {facts['ansible_user'] or 'root'} -- bash -euo pipefail -c {script}")
     assert done.rc == 0, f"{block}\n{done.stdout}\n{done.stderr}"
 
 
