@@ -17,6 +17,7 @@ PORT      ?= 8000
 # Everything that is fetched or made stays in the checkout.
 export MATCHPOINT_LAB := $(LAB)
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
+export UV_SYSTEM_CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
@@ -50,8 +51,9 @@ help: ## This page
 
 ##@ Try it
 .PHONY: play
-play: python ## The game alone on http://localhost:8000: no root, no Docker, no services (PORT=8000)
-	@exec $(UV) run --frozen --quiet --no-default-groups --group runtime --group play python app/manage.py play --port $(PORT)
+play: ## The game alone on http://localhost:8000: no root, no Docker, no services (PORT=8000)
+	@docker/lab/bootstrap.sh python
+	exec $(UV) run --frozen --quiet --no-default-groups --group runtime --group play python app/manage.py play --port $(PORT)
 
 .PHONY: up
 up: ## Production on this machine: boot a lab host, deploy onto it, play a match through it
