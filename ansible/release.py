@@ -1,8 +1,8 @@
 """Build the release on the control machine: libraries, app and static files in one archive that hosts only unpack.
 
-The id is a hash of everything that goes in (code, lock file, this builder, machine), so an unchanged checkout is an unchanged
-release and costs nothing. Prints `{"release", "archive", "sha256"}` as JSON. The archive ends with manifest.json, which names
-every file with its SHA-256: a release without it is not completely unpacked.
+The id is a hash of everything that goes in (code, lock file, this builder, machine), so an unchanged checkout is an
+unchanged release and costs nothing. Prints `{"release", "archive", "sha256"}` as JSON. The archive ends with
+manifest.json, which names every file with its SHA-256: a release without it is not completely unpacked.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def app_copy(target: Path) -> None:
 def requirements() -> str:
     """The runtime's locked requirements with their hashes."""
     return run(
-        program("uv", "uv"), "export", "--frozen", "--no-default-groups", "--group", "runtime", "--no-header", "--no-annotate",
-        "--format", "requirements-txt", cwd=ROOT,
+        program("uv", "uv"), "export", "--frozen", "--no-default-groups", "--group", "runtime", "--no-header",
+        "--no-annotate", "--format", "requirements-txt", cwd=ROOT,
     )  # fmt: skip
 
 
@@ -96,7 +96,11 @@ def libraries(locked: str, machine: str) -> Path:
 
 def static_collect(app: Path, static: Path) -> None:
     """Static files under hashed names, each with its .gz and .br where that is smaller."""
-    environment = os.environ | {"MATCHPOINT_ENV": "build", "MATCHPOINT_STATIC_ROOT": str(static), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {
+        "MATCHPOINT_ENV": "build",
+        "MATCHPOINT_STATIC_ROOT": str(static),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     run(sys.executable, app / "manage.py", "collectstatic", "--noinput", "--verbosity", "0", env=environment)
     run(sys.executable, "-m", "whitenoise.compress", "--quiet", static)
 
@@ -106,8 +110,9 @@ def pack(tree: Path, archive: Path) -> None:
     names = [path.name for path in sorted(tree.iterdir()) if path.name != "manifest.json"] + ["manifest.json"]
     draft = archive.with_suffix(f".{os.getpid()}.draft")  # two deploys may build at a time
     run(
-        program("tar", "tar"), "--create", "--file", draft, "--use-compress-program", f"{program('zstd', 'zstd')} -T0 -6",
-        "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX",
+        program("tar", "tar"), "--create", "--file", draft, "--use-compress-program",
+        f"{program('zstd', 'zstd')} -T0 -6", "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner",
+        "--mode=u=rwX,go=rX",
         "--directory", tree, *names,
     )  # fmt: skip
     draft.rename(archive)
@@ -152,7 +157,8 @@ def main() -> int:
     try:
         name = args.release or build(args.machine)
         archive = CACHE / f"{name}.tar.zst"  # an earlier release may be gone from here, and still be on the hosts
-        print(json.dumps({"release": name, "archive": str(archive), "sha256": digest(archive) if archive.exists() else ""}))
+        checksum = digest(archive) if archive.exists() else ""
+        print(json.dumps({"release": name, "archive": str(archive), "sha256": checksum}))
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Write the settings table of each role's README.md from its argument_specs, or with --check say which is out of date."""
+"""Write the settings tables of the roles' README.md from their argument_specs; --check says which are out of date."""
 
 from __future__ import annotations
 

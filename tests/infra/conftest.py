@@ -1,7 +1,7 @@
 """The hosts of any inventory, as the playbook sees them: ``pytest tests/infra --inventory inventories/lab``.
 
-A module names its hosts as testinfra does (``testinfra_hosts = ["ansible://edge"]``) and, in ``UNITS``, the units whose journals
-explain a failure. Nothing here changes a host.
+A module names its hosts as testinfra does (``testinfra_hosts = ["ansible://edge"]``) and, in ``UNITS``, the units whose
+journals explain a failure. Nothing here changes a host.
 """
 
 import json
@@ -21,9 +21,9 @@ import pytest
 import testinfra
 
 ROOT = Path(__file__).resolve().parents[2]
-BOOT = "ansible_host ansible_user ansible_port ansible_ssh_private_key_file ansible_ssh_common_args".split()
 WIRING = [
-    *BOOT, "group_names", "host_published", "host_address", "is_single_host", "matchpoint_domain", "matchpoint_public_ca",
+    "ansible_host", "ansible_user", "ansible_port", "ansible_ssh_private_key_file", "ansible_ssh_common_args",
+    "group_names", "host_published", "host_address", "is_single_host", "matchpoint_domain", "matchpoint_public_ca",
     "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
 ]  # fmt: skip
 
@@ -80,7 +80,8 @@ def site_read(inventory: str) -> Site:
     """Asks Ansible for the inventory's variables with the wiring applied; connects to no host."""
     wanted = ", ".join(f"'{name}': {name} | default('')" for name in WIRING)
     command = [
-        str(Path(sys.executable).with_name("ansible")), "all", "--inventory", inventory, "--playbook-dir", str(ROOT / "ansible"),
+        str(Path(sys.executable).with_name("ansible")), "all", "--inventory", inventory,
+        "--playbook-dir", str(ROOT / "ansible"),
         "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ {{{wanted}}} | to_json }}}}",
     ]  # fmt: skip
     environment = os.environ | {

@@ -43,7 +43,9 @@ def test_every_worker_runs_the_current_release(host, workers, release):
 
 
 def test_no_worker_is_left_over(host, workers):
-    units = host.check_output("systemctl list-units --plain --no-legend 'matchpoint-web@*' 'matchpoint-live@*'").splitlines()
+    units = host.check_output(
+        "systemctl list-units --plain --no-legend 'matchpoint-web@*' 'matchpoint-live@*'"
+    ).splitlines()
     assert {unit.split()[0].removesuffix(".service") for unit in units} == set(workers)
 
 

@@ -16,8 +16,8 @@ description:
   - Asks the Docker engine of E(DOCKER_HOST) for the running containers with the label C(matchpoint.lab=<lab>).
   - The label C(matchpoint.host) names the host, C(matchpoint.groups) lists its groups. A container without groups (the
     world around the lab) is no host.
-  - community.docker's inventory plugin names hosts after containers, which carry the name of their lab; alerts, worker names
-    and known_hosts should not.
+  - community.docker's inventory plugin names hosts after containers, which carry the name of their lab; alerts, worker
+    names and known_hosts should not.
 options:
   plugin:
     description: always C(lab)

@@ -16,10 +16,11 @@ DOCUMENTATION = """
 module: app_switch
 short_description: switch workers to a release
 description:
-  - Compares what each worker runs with (its process's own environment) to what it should run with, and restarts the workers
-    that differ, one at a time, each until it answers C(/readyz) with 200. An interrupted run is therefore finished by the next.
-  - When a worker does not become ready, all restarted workers go back to the release that they came from, C(current) stays
-    where it is, and the module fails with the last lines of the worker's journal.
+  - Compares what each worker runs with (its process's own environment) to what it should run with, and restarts the
+    workers that differ, one at a time, each until it answers C(/readyz) with 200. An interrupted run is therefore
+    finished by the next.
+  - When a worker does not become ready, all restarted workers go back to the release that they came from, C(current)
+    stays where it is, and the module fails with the last lines of the worker's journal.
 options:
   root: {description: "folder with C(releases), C(current) and C(previous)", type: path, required: true}
   release: {description: id of the release, type: str, required: true}
@@ -86,12 +87,12 @@ class Switch:
     def restart(self, worker: str) -> None:
         """Restart a worker and wait until it is ready. Raises NotReady."""
         self.module.run_command(["systemctl", "restart", worker])
-        port = worker.partition("@")[2]
+        url = f"http://{self.module.params['address']}:{worker.partition('@')[2]}/readyz"
         deadline = time.monotonic() + self.module.params["ready_seconds"]
         answer = "no answer"
         while time.monotonic() < deadline:
             try:
-                with urllib.request.urlopen(f"http://{self.module.params['address']}:{port}/readyz", timeout=2) as reply:
+                with urllib.request.urlopen(url, timeout=2) as reply:
                     if reply.status == 200:
                         return
             except urllib.error.HTTPError as error:
@@ -102,7 +103,8 @@ class Switch:
         raise NotReady(f"{worker} is not ready after {self.module.params['ready_seconds']} s; /readyz: {answer}")
 
     def journal(self, worker: str) -> list[str]:
-        _, out, _ = self.module.run_command(["journalctl", "--unit", worker, "--lines", "25", "--no-pager", "--output", "cat"])
+        command = ["journalctl", "--unit", worker, "--lines", "25", "--no-pager", "--output", "cat"]
+        _, out, _ = self.module.run_command(command)
         return out.splitlines()
 
     def roll(self, workers: list[str]) -> None:
@@ -165,11 +167,12 @@ def main() -> None:
     restart = [worker for worker in module.params["workers"] if switch.running(worker) != switch.stamp]
     extra = switch.extra()
     changed = bool(restart or extra or current != switch.release)
+    wanted = f"current: {switch.release}\nrestart: {restart}\n"
     result = {
         "changed": changed,
         "restarted": restart,
         "stopped": extra,
-        "diff": {"before": f"current: {current}\n", "after": f"current: {switch.release}\nrestart: {restart}\n"} if changed else {},
+        "diff": {"before": f"current: {current}\n", "after": wanted} if changed else {},
     }
     if not changed or module.check_mode:
         module.exit_json(**result)

@@ -22,7 +22,10 @@ options:
     default: ""
 """
 
-LISTENER = re.compile(r'^LISTEN\s+\d+\s+\d+\s+\S*:(?P<port>\d+)\s+\S+(\s+users:\(\("(?P<process>[^"]+)",pid=(?P<pid>\d+))?')
+LISTENER = re.compile(
+    r"^LISTEN\s+\d+\s+\d+\s+\S*:(?P<port>\d+)\s+\S+"
+    r'(\s+users:\(\("(?P<process>[^"]+)",pid=(?P<pid>\d+))?'
+)
 
 
 def resolve(name: str) -> tuple[list[str], str]:

@@ -1,0 +1,137 @@
+"""The wiring turns an inventory into role settings: on one host over loopback, on many over private addresses."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = yaml.safe_load((ROOT / "inventories/single/group_vars/all.yml").read_text())
+HOSTS = {"data": ("192.0.2.1", "db", "cache"), "app1": ("192.0.2.2", "app"), "app2": ("192.0.2.3", "app"),
+         "front": ("192.0.2.4", "edge", "monitor")}  # fmt: skip
+
+
+def ansible(program, *arguments, **environment):
+    command = [str(Path(sys.executable).with_name(program)), *map(str, arguments)]
+    settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_STRATEGY": "linear"}
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | settings | environment, check=False)
+
+
+def wiring(inventory, *names):
+    """Host name -> variables, as the playbook would see them; connects to no host."""
+    wanted = ", ".join(f"'{name}': {name}" for name in names)
+    done = ansible(
+        "ansible", "all", "--inventory", inventory, "--playbook-dir", ROOT / "ansible", "--check",
+        "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ {{{wanted}}} | to_json }}}}",
+        ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
+        ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
+    answers = {name: host["msg"] for name, host in report["plays"][0]["tasks"][0]["hosts"].items()}
+    return {name: json.loads(answer) if isinstance(answer, str) else answer for name, answer in answers.items()}
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """An inventory of four hosts."""
+    groups = {group: {"hosts": {}} for group in ("db", "cache", "app", "edge", "monitor")}
+    for name, (_, *tiers) in HOSTS.items():
+        for tier in tiers:
+            groups[tier]["hosts"][name] = {}
+    hosts = {name: {"ansible_host": address} for name, (address, *_) in HOSTS.items()}
+    path = tmp_path_factory.mktemp("many") / "hosts.yml"
+    path.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": SETTINGS, "children": groups}}))
+    return path
+
+
+def test_wiring_is_one_short_file():
+    assert len((ROOT / "ansible/group_vars/all/main.yml").read_text().splitlines()) <= 150
+
+
+def test_one_host_needs_at_most_ten_settings():
+    hosts = yaml.safe_load((ROOT / "inventories/single/hosts.yml").read_text())["all"]["hosts"]
+    assert len(SETTINGS) + sum(len(settings) for settings in hosts.values()) <= 10
+
+
+def test_product_settings_are_few_and_documented():
+    documented = yaml.safe_load((ROOT / "roles/preflight/meta/argument_specs.yml").read_text())["argument_specs"]
+    checked = yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text())["__preflight_settings"]
+    assert [rule["name"] for rule in checked] == list(documented["settings"]["options"])
+    assert len(checked) <= 15
+    assert set(SETTINGS) <= {rule["name"] for rule in checked}
+
+
+def test_one_host_talks_over_loopback_and_opens_three_ports():
+    names = ("host_listen", "firewall_public_ports", "firewall_peers", "nginx_web", "nginx_live", "base_packages")
+    pong = wiring(ROOT / "inventories/single", *names)["pong"]
+    assert pong["host_listen"] == ["127.0.0.1"]
+    assert sorted(pong["firewall_public_ports"]) == [22, 80, 443]
+    assert pong["firewall_peers"] == []
+    assert pong["nginx_web"] == ["127.0.0.1:8001", "127.0.0.1:8002"]
+    assert pong["nginx_live"] == {"pong-8101": "127.0.0.1:8101", "pong-8102": "127.0.0.1:8102"}
+    assert {"nftables", "postgresql-17", "valkey-server", "nginx", "certbot", "prometheus"} <= set(
+        pong["base_packages"]
+    )
+
+
+def test_many_hosts_have_what_their_tiers_need_and_no_more(many):
+    names = ("host_listen", "firewall_public_ports", "firewall_internal_ports", "firewall_peers", "base_packages")
+    hosts = wiring(many, *names)
+    assert hosts["data"]["host_listen"] == ["127.0.0.1", "192.0.2.1"]
+    assert hosts["data"]["firewall_public_ports"] == [22]
+    assert {5432, 6379, 9100} <= set(hosts["data"]["firewall_internal_ports"])
+    assert sorted(hosts["data"]["firewall_peers"]) == ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
+    assert "nginx" not in hosts["data"]["base_packages"]
+    assert "postgresql-17" not in hosts["app1"]["base_packages"]
+
+
+def test_many_hosts_reach_each_other(many):
+    front = wiring(many, "nginx_web", "nginx_live", "scrape_targets", "db_address")["front"]
+    assert front["db_address"] == "192.0.2.1"
+    assert {"192.0.2.2:8001", "192.0.2.3:8002"} <= set(front["nginx_web"])
+    assert front["nginx_live"]["app2-8101"] == "192.0.2.3:8101"
+    nodes = {target["host"]: target["address"] for target in front["scrape_targets"] if target["job"] == "node"}
+    assert nodes == {name: address for name, (address, *_) in HOSTS.items()}
+
+
+def test_secrets_are_made_once_and_never_in_check_mode(tmp_path):
+    folder = tmp_path / "secrets"
+    lookup = [
+        "localhost", "--inventory", "localhost,", "--connection", "local", "--playbook-dir", ROOT / "ansible",
+        "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ lookup('secret', 'one', directory='{folder}') }}}}",
+    ]  # fmt: skip
+    assert ansible("ansible", *lookup, "--check").returncode == 0
+    assert not folder.exists()
+    assert ansible("ansible", *lookup).returncode == 0
+    first = (folder / "one").read_text()
+    assert len(first.strip()) == 40
+    assert stat.S_IMODE((folder / "one").stat().st_mode) == 0o600
+    assert first.strip() in ansible("ansible", *lookup).stdout
+    assert (folder / "one").read_text() == first
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"matchpoint_domain": ""},
+            "matchpoint_domain is not set: it must be a DNS name in lower case, for example pong",
+        ),
+        ({"matchpoint_smtp_url": "mail:25"}, "matchpoint_smtp_url is (hidden): it must be the address of a mail relay"),
+        ({"matchpoint_domian": "x"}, "matchpoint_domian is no setting of Matchpoint"),
+    ],
+)
+def test_wrong_settings_stop_the_deploy_before_a_host_is_touched(change, told):
+    done = ansible(
+        "ansible-playbook", "-i", ROOT / "inventories/single", ROOT / "ansible/site.yml", "-e", json.dumps(change)
+    )
+    output = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0
+    assert told in output
+    assert "unreachable=0" in output
