@@ -104,7 +104,8 @@ def test_secrets_are_made_once_and_never_in_check_mode(tmp_path):
     folder = tmp_path / "secrets"
     lookup = [
         "localhost", "--inventory", "localhost,", "--connection", "local", "--playbook-dir", ROOT / "ansible",
-        "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ lookup('secret', 'one', directory='{folder}') }}}}",
+        "--module-name", "ansible.builtin.debug",
+        "--args", f"msg={{{{ lookup('secret', 'one', directory='{folder}') }}}}",
     ]  # fmt: skip
     assert ansible("ansible", *lookup, "--check").returncode == 0
     assert not folder.exists()
