@@ -21,7 +21,17 @@ options:
 
 
 class LookupModule(LookupBase):
+    merged: dict[
+        tuple, dict[str, list]
+    ] = {}  # a loop asks for every item, and the answer depends on the inventory alone
+
     def run(self, terms, variables=None, **kwargs):
+        key = (variables["inventory_hostname"], *terms)
+        if key not in self.merged:
+            self.merged[key] = self._merge(terms, variables)
+        return [self.merged[key]]
+
+    def _merge(self, terms, variables) -> dict[str, list]:
         roles = Path(variables["playbook_dir"]).parent / "roles"
         self._templar.available_variables = variables
         merged: dict[str, list] = {}
@@ -32,4 +42,4 @@ class LookupModule(LookupBase):
                 raise AnsibleLookupError(f"roles/{role}/meta/publish.yml has no part {part or role!r}")
             for key, values in self._templar.template(parts[part or role]).items():
                 merged.setdefault(key, []).extend(value for value in values if value not in merged[key])
-        return [merged]
+        return merged

@@ -20,8 +20,14 @@ options:
     description: DNS name to resolve on the host
     type: str
     default: ""
+  ports:
+    description: TCP ports whose listeners to look for
+    type: list
+    elements: int
+    default: []
 """
 
+HIDDEN = "unknown unit"
 LISTENER = re.compile(
     r"^LISTEN\s+\d+\s+\d+\s+\S*:(?P<port>\d+)\s+\S+"
     r'(\s+users:\(\("(?P<process>[^"]+)",pid=(?P<pid>\d+))?'
@@ -40,29 +46,45 @@ def unit(pid: str | None) -> str:
     try:
         group = Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:
-        return "unknown unit"
+        return HIDDEN
     return next((part for part in reversed(re.split(r"[/\n]", group)) if part.endswith(".service")), "no unit")
 
 
 def listeners(module: AnsibleModule) -> list[dict]:
-    """Listening TCP sockets with the process and the unit that hold them."""
+    """Who listens on the ports: the process and the unit."""
     _, out, _ = module.run_command(["ss", "-ltnpH"], check_rc=True)
     found = {}
-    for line in out.splitlines():
-        if match := LISTENER.match(line):
-            port = int(match["port"])
+    for match in filter(None, map(LISTENER.match, out.splitlines())):
+        port = int(match["port"])
+        if port in module.params["ports"]:
             found[port] = {"port": port, "process": match["process"] or "a hidden process", "unit": unit(match["pid"])}
     return list(found.values())
 
 
+def listeners_settled(module: AnsibleModule) -> list[dict]:
+    """The listeners; a service that is just starting or stopping may hide its process for a moment."""
+    deadline = time.monotonic() + 5
+    while True:
+        found = listeners(module)
+        if time.monotonic() > deadline or not any(each["unit"] == HIDDEN for each in found):
+            return found
+        time.sleep(0.5)
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec={"name": {"type": "str", "default": ""}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "default": ""},
+            "ports": {"type": "list", "elements": "int", "default": []},
+        },
+        supports_check_mode=True,
+    )
     addresses, name_error = resolve(module.params["name"]) if module.params["name"] else ([], "")
     module.exit_json(
         changed=False,
         addresses=addresses,
         name_error=name_error,
-        listeners=listeners(module),
+        listeners=listeners_settled(module),
         disk_free_mb=shutil.disk_usage("/").free // 2**20,
         time=time.time(),
     )
