@@ -156,6 +156,7 @@ lab-tools:
 	@docker/lab/bootstrap.sh python lab
 	$(UV) sync --frozen --quiet
 ops-tools: python
+	@docker/lab/bootstrap.sh ops
 rules-tools:
 	@docker/lab/bootstrap.sh rules node
 test-tools:

@@ -95,14 +95,29 @@ def lab() -> Iterator[Lab]:
         booted.make("down")
 
 
-@pytest.fixture(scope="session")
-def virgin_check(lab: Lab) -> str:
-    """What check mode says before anything was deployed."""
-    return lab.make("deploy", "CHECK=1")
+@dataclass(frozen=True)
+class Check:
+    """A run of check mode: what it said, and what the host was before and after it."""
+
+    output: str
+    before: str
+    after: str
 
 
 @pytest.fixture(scope="session")
-def site(lab: Lab, virgin_check: str) -> Lab:
+def virgin_check(lab: Lab) -> Check:
+    """Check mode before anything was deployed."""
+    inventory = (
+        "dpkg-query -W; getent passwd; systemctl list-unit-files --no-legend; ss -Hltn; "
+        "find /etc /opt /usr/local /var/lib/systemd -xdev -type f -exec sha256sum {} + | sort -k2"
+    )
+    before = lab.run("mp1", inventory)
+    output = lab.make("deploy", "CHECK=1")
+    return Check(output, before, lab.run("mp1", inventory))
+
+
+@pytest.fixture(scope="session")
+def site(lab: Lab, virgin_check: Check) -> Lab:
     """The lab, deployed once."""
     lab.make("deploy")
     return lab

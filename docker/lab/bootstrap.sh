@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [lab] [rules] [node] [browser] [lint]`.
+# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [ops] [lab] [rules] [node] [browser] [lint]`.
 # Everything but distribution packages stays in the checkout.
 set -euo pipefail
 
@@ -56,6 +56,7 @@ from_package() {
 parts=("${@:-python}")
 for part in "${parts[@]}"; do
   case $part in
+    ops) need ssh openssh-client; need zstd zstd ;;
     python) python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv) ;;
     lab)
       need ssh openssh-client; need zstd zstd; need mmdebstrap mmdebstrap; need iptables iptables; need ip iproute2
@@ -65,7 +66,7 @@ for part in "${parts[@]}"; do
     node) need node nodejs ;;
     browser) need chromium chromium; need certutil libnss3-tools ;;
     lint) need shellcheck shellcheck; need npm npm ;;
-    *) say "bootstrap.sh: no part named '$part'; there are python, lab, rules, node, browser, lint"; exit 2 ;;
+    *) say "bootstrap.sh: no part named '$part'; there are python, ops, lab, rules, node, browser, lint"; exit 2 ;;
   esac
 done
 install_missing
