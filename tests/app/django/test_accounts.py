@@ -203,6 +203,19 @@ def test_a_recovery_code_works_once(client: Client, user: User) -> None:
         assert client.get("/").context["player"].is_guest is not is_first_use
 
 
+def test_a_password_alone_opens_nothing_of_a_second_factor(client: Client, user: User) -> None:
+    log_in(client)
+    secret, _ = set_up_totp(client)
+    client = Client()
+    client.force_login(user)  # a session without a recent login
+    for path in ("/accounts/2fa/recovery-codes/", "/accounts/2fa/totp/deactivate/"):
+        assert client.get(path).headers["Location"].startswith("/accounts/2fa/reauthenticate/")
+        client.post(f"/accounts/reauthenticate/?next={path}", {"password": PASSWORD})
+        assert client.get(path).status_code == 302
+    client.post("/accounts/2fa/reauthenticate/", {"code": totp_code(secret, step=1)})
+    assert client.get("/accounts/2fa/recovery-codes/").status_code == 200
+
+
 def test_an_old_session_is_asked_for_the_password_before_the_second_factor_changes(client: Client, user: User) -> None:
     client.force_login(user)  # a session without a recent login
     response = client.get("/accounts/2fa/totp/activate/")
