@@ -81,7 +81,7 @@ def body_json(request: HttpRequest) -> Any:
         raise BadRequest(f"The body must not be longer than {BODY_MAX_BYTES} bytes.")
     try:
         return json.loads(request.body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # brackets a thousand deep are within the length
         raise BadRequest("The body must be JSON.") from error
 
 
