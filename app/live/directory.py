@@ -27,6 +27,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ValkeyConnectionError
 from redis.exceptions import WatchError
 
 from live.leases import (
@@ -332,7 +333,9 @@ def _client() -> Redis:
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         health_check_interval=15,
-        retry=Retry(NoBackoff(), 1),  # a connection that the other end has dropped; callers have their own retries
+        # Once more on a connection that the other end has dropped. Not after a timeout: tries would add up to 8 s, and
+        # a worker that waits so long has lost its leases. Callers have their own retries.
+        retry=Retry(NoBackoff(), 1, supported_errors=(ValkeyConnectionError,)),
     )
 
 

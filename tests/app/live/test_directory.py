@@ -4,7 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis.exceptions import RedisError
 
+from live import directory
 from live.directory import Fenced, MatchOver, NoSuchMatch, NoWorker, Seat
 
 
@@ -135,3 +137,25 @@ async def test_no_key_is_left_when_all_is_over(house: Any) -> None:
 
     assert await house.redis.keys("*") == [f"mp:match:{ada.match_id}:over"]
     assert 0 < await house.redis.ttl(f"mp:match:{ada.match_id}:over") <= 3600
+
+
+async def test_a_valkey_that_hangs_is_given_up_after_one_timeout(monkeypatch: Any, settings: Any) -> None:
+    connections = 0
+
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silence, "127.0.0.1", 0)
+    settings.VALKEY_URL = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    monkeypatch.setattr(directory, "TIMEOUT_SECONDS", 0.1)
+    hanging = directory.get_directory()
+
+    with pytest.raises(RedisError):
+        await hanging.match_get("match1")
+
+    assert connections == 1
+    await hanging.close()
+    server.close()
