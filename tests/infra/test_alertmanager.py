@@ -54,7 +54,7 @@ def test_heartbeat_is_sent_and_arrives(host) -> None:
     sent, failed = ask(
         host,
         "query?query=sum(alertmanager_notifications_total)",
-        "query?query=sum(increase(alertmanager_notifications_failed_total[10m]))",
+        "query?query=sum(increase(alertmanager_notifications_failed_total[2m]))",
     )
     assert float(failed["result"][0]["value"][1]) == 0
     assert not wanted or float(sent["result"][0]["value"][1]) > 0

@@ -90,10 +90,10 @@ def test_firing_alerts_read_well(host) -> None:
     assert {alert["labels"]["alertname"] for alert in firing["alerts"]} <= {alert.name for alert in alerts()}
 
 
-def test_prometheus_knows_its_alertmanager_and_reaches_it(host) -> None:
-    (managers, dropped) = ask(host, "alertmanagers", query("increase(prometheus_notifications_dropped_total[5m])"))
+def test_prometheus_knows_its_alertmanager(host) -> None:
+    """That alerts arrive there is seen on its side: Watchdog is active in it."""
+    (managers,) = ask(host, "alertmanagers")
     assert managers["activeAlertmanagers"]
-    assert all(float(one["value"][1]) == 0 for one in dropped["result"])
 
 
 def test_prometheus_listens_on_no_public_address(host) -> None:
