@@ -86,11 +86,9 @@ def test_panels_say_what_is_bad_and_ask_the_chosen_source(board) -> None:
 
 @BOARDS
 def test_every_query_is_promql(board, tmp_path: Path) -> None:
-    checked = {"groups": [{"name": "queries", "rules": []}]}
-    for index, expr in enumerate(queries(board)):
-        checked["groups"][0]["rules"].append({"record": f"query_{index}", "expr": expr})
+    recorded = [{"record": f"query_{index}", "expr": expr} for index, expr in enumerate(queries(board))]
     path = tmp_path / "queries.yml"
-    path.write_text(yaml.safe_dump(checked))
+    path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": recorded}]}))
     done = run("promtool", "check", "rules", path)
     assert done.returncode == 0, done.stdout + done.stderr
 
