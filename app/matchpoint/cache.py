@@ -5,22 +5,24 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from django.core.cache.backends.redis import RedisCache
-from redis.exceptions import ConnectionError as ValkeyConnectionError
-from redis.exceptions import TimeoutError as ValkeyTimeoutError
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+from django.utils.functional import cached_property
+from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
+_clients: dict[str, RedisCacheClient] = {}
+
 
 def _or(fallback: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Answer with `fallback(*args)` when Valkey does not answer."""
+    """Answer with `fallback(*args)` when Valkey does not answer, or refuses: full memory, a disk that fails."""
 
     def decorate(operation: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(operation)
         def wrapped(self: "TolerantRedisCache", *args: Any, **kwargs: Any) -> Any:
             try:
                 return operation(self, *args, **kwargs)
-            except (ValkeyConnectionError, ValkeyTimeoutError) as error:
+            except RedisError as error:
                 logger.warning("cache unavailable", extra={"operation": operation.__name__, "error": error})
                 return fallback(*args, **kwargs)
 
@@ -34,6 +36,19 @@ class TolerantRedisCache(RedisCache):
 
     A session that is deleted in such a moment stays in Valkey until it expires there, if Valkey comes back with it.
     """
+
+    _servers: list[str]
+    _options: dict[str, Any]
+
+    @cached_property
+    def _cache(self) -> RedisCacheClient:
+        """One pool of connections for the whole process.
+
+        Under ASGI every request gets a cache object of its own. With a pool each, every request would connect anew, and
+        leave its connection open until the garbage collector comes by.
+        """
+        key = repr((self._servers, self._options))
+        return _clients.setdefault(key, RedisCacheClient(self._servers, **self._options))
 
     get = _or(lambda key, default=None, version=None: default)(RedisCache.get)
     get_many = _or(lambda keys, version=None: {})(RedisCache.get_many)

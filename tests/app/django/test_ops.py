@@ -4,12 +4,17 @@ import asyncio
 import json
 import logging
 import threading
+from collections.abc import Iterator
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.test import Client
+from fakeredis import TcpFakeServer
+from redis import Redis
+from redis.exceptions import OutOfMemoryError
 
 from accounts.models import User
 from matchpoint.cache import TolerantRedisCache
@@ -146,6 +151,42 @@ def test_without_valkey_the_cache_is_empty_and_forgets() -> None:
     assert cache.get_many(["key"]) == {}
     assert "key" not in cache
     cache.delete("key")
+
+
+class CountingServer(TcpFakeServer):
+    accepted = 0
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.accepted += 1
+        super().process_request(request, client_address)
+
+
+@pytest.fixture
+def valkey() -> Iterator[CountingServer]:
+    server = CountingServer(("127.0.0.1", 0))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_requests_share_the_connections_to_valkey(valkey: CountingServer) -> None:
+    location = f"redis://127.0.0.1:{valkey.server_address[1]}/0"
+    kept = [TolerantRedisCache(location, {}) for _ in range(5)]  # one a request, as Django makes them under ASGI
+    for number, cache in enumerate(kept):
+        cache.set("key", number)
+    assert kept[0].get("key") == 4
+    assert valkey.accepted == 1
+
+
+def test_a_full_valkey_is_like_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+
+    monkeypatch.setattr(Redis, "execute_command", refuse)
+    cache = TolerantRedisCache("redis://127.0.0.1:1/1", {})
+    cache.set("key", "value")
+    assert cache.add("key", 1) is True
 
 
 STAFF = {"MATCHPOINT_STAFF_USERNAME": "grace", "MATCHPOINT_STAFF_EMAIL": "grace@example.com"}
