@@ -197,12 +197,17 @@ class Directory:
         return Lease.parse(cast("str | None", await self._client.get(_match(match_id, "lease")))).epoch <= epoch
 
     async def match_snapshot(self, match_id: str, *, epoch: int, snapshot: Snapshot) -> None:
-        """Keep the rally boundary. Only events that are not stored yet travel. Fenced, NoSuchMatch."""
+        """Keep the rally boundary, unless a newer one is kept. Only events that are not stored yet travel.
+
+        Fenced, NoSuchMatch.
+        """
 
         async def attempt(pipe: Pipeline) -> None:
             await self._guard(pipe, match_id, epoch)
             stored = await pipe.get(_match(match_id, "snapshot"))
             known = json.loads(stored)["state"]["version"] if stored else 0
+            if known > snapshot.state["version"]:
+                return  # a call that was held up, and overtaken by the next one
             pieces = await pipe.llen(_match(match_id, "timeline"))
             fresh = snapshot.timeline[known:]
             _begin(pipe)

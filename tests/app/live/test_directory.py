@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from live import directory
 from live.directory import Fenced, MatchOver, NoSuchMatch, NoWorker, Seat
+from live.records import Snapshot
 
 
 async def beat(house: Any, name: str, *, draining: bool = False, **owned: int) -> set[str]:
@@ -159,3 +160,26 @@ async def test_a_valkey_that_hangs_is_given_up_after_one_timeout(monkeypatch: An
     assert connections == 1
     await hanging.close()
     server.close()
+
+
+async def test_a_boundary_that_comes_late_does_not_replace_a_newer_one(house: Any, monkeypatch: Any) -> None:
+    worker = await house.worker()
+    kept: list[tuple[int, Snapshot]] = []
+
+    async def keep(match_id: str, *, epoch: int, snapshot: Snapshot) -> None:
+        kept.append((epoch, snapshot))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.directory, "match_snapshot", keep)
+        ada, _ = await house.pair(points=5)
+        for played in (1, 2, 3):
+            await house.clock.until(lambda played=played: sum(ada.score) == played)
+            await house.settle()
+    (epoch, first), (_, second), (_, third) = kept[-3:]
+
+    for snapshot, newest in ((second, second), (first, second), (third, third)):
+        await house.directory.match_snapshot(ada.match_id, epoch=epoch, snapshot=snapshot)
+        assert list(await house.directory.match_score(ada.match_id)) == newest.state["score"]
+
+    claim = await house.directory.match_claim(ada.match_id, worker=worker.name)
+    assert claim.snapshot.timeline == third.timeline
