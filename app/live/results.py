@@ -27,7 +27,10 @@ Save = Callable[[FinishedMatch], bool]
 
 
 class ResultWriter:
-    """Writes results with `save`, which answers whether the match was new, and raises when it could not commit."""
+    """Writes results with `save`, which answers whether the match was new, and raises when it could not commit.
+
+    `save` raises ConnectionError when the database cannot be reached, and anything else over this one record.
+    """
 
     def __init__(self, spool: Path, save: Save | None = None, *, now: Callable[[], float] = time.time) -> None:
         self._spool = spool
@@ -52,9 +55,15 @@ class ResultWriter:
 
     def _write(self, record: FinishedMatch) -> bool:
         path = self._keep(record)
-        saved = self._commit(record, path)
-        self._count()
-        return saved
+        try:
+            self._commit(record, path)
+        except Exception:
+            if path is None:
+                raise
+            return False
+        finally:
+            self._count()
+        return True
 
     def _keep(self, record: FinishedMatch) -> Path | None:
         """Put the record on disk for good; None when the disk refuses."""
@@ -77,21 +86,18 @@ class ResultWriter:
             return None
         return path
 
-    def _commit(self, record: FinishedMatch, path: Path | None) -> bool:
+    def _commit(self, record: FinishedMatch, path: Path | None) -> None:
         try:
             is_new = self._save(record)
         except Exception as error:
             metrics.results_failed.inc()
-            if path is None:
-                raise
             logger.error("result not saved yet", extra={"match": record.spec.id, "error": error})
-            return False
+            raise
         if path is not None:
             path.unlink(missing_ok=True)
         if is_new:
             metrics.results_saved.inc()
             logger.info("result saved", extra={"match": record.spec.id})
-        return True
 
     def _retry(self, fresh_seconds: float) -> int:
         for path in self._files():
@@ -104,8 +110,12 @@ class ResultWriter:
             except (ValueError, KeyError, TypeError):
                 logger.exception("cannot read a spooled result", extra={"file": path.name})
                 continue
-            if not self._commit(record, path):
+            try:
+                self._commit(record, path)
+            except ConnectionError:
                 break  # the database is down for the others as well
+            except Exception:  # noqa: S112 - it is logged, and must not hold up the others
+                continue
         return self._count()
 
     def _files(self) -> list[Path]:
@@ -118,13 +128,15 @@ class ResultWriter:
 
 
 def save_in_database(record: FinishedMatch) -> bool:
-    """The only way from `live/` to the ORM."""
-    from django.db import close_old_connections
+    """The only way from `live/` to the ORM. ConnectionError while the database is away."""
+    from django.db import InterfaceError, OperationalError, close_old_connections
 
     from matches.services import match_finish
 
     close_old_connections()
     try:
         return match_finish(record=record)
+    except (OperationalError, InterfaceError) as error:
+        raise ConnectionError(str(error)) from error
     finally:
         close_old_connections()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from live.directory import MatchOver
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
@@ -108,6 +109,43 @@ async def test_a_damaged_file_does_not_hold_up_the_others(tmp_path: Path, record
 
     assert database.rows == {"abc123": record}
     assert spooled(tmp_path) == ["aaa.json"]
+
+
+async def test_a_result_that_the_database_refuses_does_not_hold_up_the_others(
+    tmp_path: Path, record: FinishedMatch
+) -> None:
+    database = Database()
+
+    def save(record: FinishedMatch) -> bool:
+        if record.spec.id == "aaa":
+            raise ValueError("a constraint")
+        return database.save(record)
+
+    refused = dataclasses.replace(record, spec=dataclasses.replace(record.spec, id="aaa"))
+    for waiting in (refused, record):
+        (tmp_path / f"{waiting.spec.id}.json").write_text(json.dumps(waiting.to_json()))
+
+    assert await ResultWriter(tmp_path, save).retry(fresh_seconds=0) == 1
+
+    assert list(database.rows) == ["abc123"]
+    assert spooled(tmp_path) == ["aaa.json"]
+
+
+async def test_a_database_that_is_down_is_asked_once_a_round(tmp_path: Path, record: FinishedMatch) -> None:
+    for match_id in ("aaa", "bbb"):
+        waiting = dataclasses.replace(record, spec=dataclasses.replace(record.spec, id=match_id))
+        (tmp_path / f"{match_id}.json").write_text(json.dumps(waiting.to_json()))
+    asked = 0
+
+    def match_finish(*, record: FinishedMatch) -> bool:
+        nonlocal asked
+        asked += 1
+        raise OperationalError("connection refused")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matches.services.match_finish", match_finish)
+        assert await ResultWriter(tmp_path).retry(fresh_seconds=0) == 2
+    assert asked == 1
 
 
 async def test_without_a_disk_the_database_still_gets_it(tmp_path: Path, record: FinishedMatch) -> None:
