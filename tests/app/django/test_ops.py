@@ -9,6 +9,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.test import Client
@@ -222,11 +223,30 @@ def test_creating_staff_again_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.django_db
 def test_an_existing_account_is_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
-    User.objects.create_user("grace", password="correct horse 42")
+    user = User.objects.create_user("grace", password="correct horse 42")
+    EmailAddress.objects.create(user=user, email="grace@example.com", verified=True)
     assert create_staff(monkeypatch).startswith("promoted: ")
     user = User.objects.get()
     assert user.is_staff
     assert user.check_password("correct horse 42")
+
+
+@pytest.mark.django_db
+def test_a_stranger_under_the_name_of_an_administrator_is_not_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = User.objects.create_user("Grace", email="grace@example.com", password="correct horse 42")
+    EmailAddress.objects.create(user=user, email="grace@example.com", verified=False)  # anybody can claim that
+    with pytest.raises(CommandError, match="has not confirmed the address"):
+        create_staff(monkeypatch)
+    assert not User.objects.filter(is_staff=True).exists()
+
+
+@pytest.mark.django_db
+def test_an_address_that_is_taken_makes_no_second_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = User.objects.create_user("ada", email="grace@example.com")
+    EmailAddress.objects.create(user=user, email="grace@example.com", verified=True)
+    with pytest.raises(CommandError, match="belongs to another account"):
+        create_staff(monkeypatch)
+    assert User.objects.count() == 1
 
 
 @pytest.mark.django_db
