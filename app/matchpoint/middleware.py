@@ -47,6 +47,7 @@ def hooks(*, before: Before | None = None, after: After | None = None) -> Callab
     return factory
 
 
+PROBES = frozenset({"/livez", "/readyz"})
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -55,9 +56,12 @@ def _edge(request: HttpRequest) -> HttpResponseBase | None:
 
     django-prometheus makes a label of any method it meets, so an unknown one must not reach it. X-Forwarded-For counts
     only when a trusted proxy connected, and only its last entry: that one the proxy wrote itself.
+    Probes ask by the address that this process listens on, which no setting names: their Host counts as localhost.
     """
     if request.method not in KNOWN_METHODS:
         return HttpResponse(status=405, headers={"Allow": ", ".join(sorted(KNOWN_METHODS))})
+    if request.path in PROBES:
+        request.META["HTTP_HOST"] = "localhost"
     forwarded = request.META.pop("HTTP_X_FORWARDED_FOR", "")
     if forwarded and request.META.get("REMOTE_ADDR") in settings.TRUSTED_PROXIES:
         try:

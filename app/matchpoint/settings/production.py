@@ -27,7 +27,7 @@ MATCHPOINT_ORIGIN = f"https://{DOMAIN}"
 STATE_DIR = Path(env.str("MATCHPOINT_STATE_DIR", default="/var/lib/matchpoint"))
 STATIC_ROOT = env.str("MATCHPOINT_STATIC_ROOT", default="/opt/matchpoint/current/static")
 
-# Health probes ask this process directly, by loopback.
+# Health probes ask this process directly: matchpoint.middleware.edge.
 ALLOWED_HOSTS = [DOMAIN, "localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [MATCHPOINT_ORIGIN]
 CONTENT_SECURITY_POLICY = content_security_policy(f"wss://{DOMAIN}")

@@ -27,7 +27,7 @@ async def ok() -> Results:
     return {"valkey": "ok"}
 
 
-@pytest.mark.parametrize("host", ["testserver", "localhost", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["testserver", "localhost", "127.0.0.1", "198.51.100.7:8001"])
 def test_the_process_says_that_it_lives(client: Client, host: str) -> None:
     response = client.get("/livez", headers={"host": host})
     assert (response.status_code, response.content) == (200, b"ok\n")
