@@ -247,10 +247,6 @@ class Directory:
 
         await self._transaction(attempt)
 
-    async def ping(self) -> None:
-        """Answer, or raise redis' error."""
-        await self._client.ping()
-
     async def close(self) -> None:
         await self._client.aclose()
 
