@@ -1,6 +1,7 @@
 """Alertmanager runs alone, with its secrets closed, and what it sends arrives."""
 
 import re
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ testinfra_hosts = ["ansible://monitor"]
 UNITS = ["prometheus-alertmanager.service"]
 
 CONFIG = "/etc/prometheus/alertmanager.yml"
+HEARTBEAT_SECONDS = 120  # its counters start anew with the process; a heartbeat a minute, a scrape later
 
 
 def test_alertmanager_accepts_its_configuration_and_runs_it(host) -> None:
@@ -51,13 +53,18 @@ def test_secrets_are_readable_by_alertmanager_alone(host) -> None:
 def test_heartbeat_is_sent_and_arrives(host) -> None:
     with host.sudo():
         wanted = host.file("/etc/prometheus/alertmanager-secrets/deadman-url").content_string.strip()
-    sent, failed = ask(
-        host,
-        "query?query=sum(alertmanager_notifications_total)",
-        "query?query=sum(increase(alertmanager_notifications_failed_total[2m]))",
-    )
-    assert float(failed["result"][0]["value"][1]) == 0
-    assert not wanted or float(sent["result"][0]["value"][1]) > 0
+    deadline = time.monotonic() + HEARTBEAT_SECONDS
+    while True:
+        sent, failed = ask(
+            host,
+            "query?query=sum(alertmanager_notifications_total)",
+            "query?query=sum(increase(alertmanager_notifications_failed_total[2m]))",
+        )
+        assert float(failed["result"][0]["value"][1]) == 0
+        if not wanted or float(sent["result"][0]["value"][1]) > 0:
+            return
+        assert time.monotonic() < deadline, f"nothing was sent within {HEARTBEAT_SECONDS} s"
+        time.sleep(2)
 
 
 def test_watchdog_is_active_and_silenced_by_nobody(host) -> None:
