@@ -228,6 +228,8 @@ class Worker:
             except (RedisError, TimeoutError) as error:
                 self._directory_failed(error)
                 return False
+            except Exception:  # a call that fails by itself must not keep the others from being made
+                logger.exception("call to the directory failed", extra={"match": owner.spec.id, "call": key[1]})
             if self._pending.get(key) is asked:
                 del self._pending[key]
         return True
