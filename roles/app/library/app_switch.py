@@ -87,6 +87,10 @@ class Switch:
     def restart(self, worker: str) -> None:
         """Restart a worker and wait until it is ready. Raises NotReady."""
         self.module.run_command(["systemctl", "restart", worker])
+        self.wait(worker)
+
+    def wait(self, worker: str) -> None:
+        """Wait until a worker is ready. Raises NotReady."""
         url = f"http://{self.module.params['address']}:{worker.partition('@')[2]}/readyz"
         deadline = time.monotonic() + self.module.params["ready_seconds"]
         answer = "no answer"
@@ -113,12 +117,15 @@ class Switch:
         self.write_environment(self.release, self.stamp)
         self.point("next", self.release)
         self.systemctl("daemon-reload")
+        is_first = not self.link("current")
+        if is_first:  # nobody is served yet, so nobody misses the others while one starts
+            self.module.run_command(["systemctl", "restart", "--no-block", *workers])
         for index, worker in enumerate(workers):
             try:
-                self.restart(worker)
+                self.wait(worker) if is_first else self.restart(worker)
             except NotReady as error:
                 journal = self.journal(worker)
-                kept = self.back(before, workers[: index + 1])
+                kept = self.back(before, workers if is_first else workers[: index + 1])
                 self.module.fail_json(msg=f"{error}. {kept}", journal=journal)
         self.systemctl("enable", "--quiet", *workers)
 
