@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from tests.rules.model import RUNBOOKS, Alert, alerts, code_blocks, dashboards, panels
+from tests.rules.model import ROOT, RUNBOOKS, Alert, alerts, code_blocks, dashboards, panels
 
 SECTIONS = [
     "What players see",
@@ -55,9 +55,7 @@ def test_runbook_has_commands_to_look_with_before_commands_that_change(path) -> 
     assert code_blocks(text.split("## Most likely causes")[0], "check")
     assert not code_blocks(text.split("## Most likely causes")[0], "fix")
     assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0
-    changing = (
-        r"systemctl (start|stop|restart|reload)|make (deploy|rollback)|certbot renew(?! --dry)|silence add|vacuum"
-    )
+    changing = r"systemctl (start|stop|restart|reload)|make deploy|certbot renew(?! --dry)|silence add|vacuum"
     for block in code_blocks(text, "check"):
         assert not re.search(changing, block), f"a check that changes something: {block}"
 
@@ -68,3 +66,11 @@ def test_panels_name_alerts_that_exist() -> None:
         for panel in panels(board):
             for watched in re.findall(r"Watched by ([^.]*)\.", panel["description"]):
                 assert set(re.findall(r"[A-Z][A-Za-z]+", watched)) <= names, panel["title"]
+
+
+@pytest.mark.parametrize(
+    "path", [*RUNBOOKS, ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.stem
+)
+def test_commands_of_make_in_the_documents_exist(path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", path.read_text(), re.MULTILINE)) <= targets
