@@ -125,6 +125,8 @@ def test_secrets_are_made_once_and_never_in_check_mode(tmp_path):
             "matchpoint_domain is not set: it must be a DNS name in lower case, for example pong",
         ),
         ({"matchpoint_smtp_url": "mail:25"}, "matchpoint_smtp_url is (hidden): it must be the address of a mail relay"),
+        ({"matchpoint_smtp_url": "smtp://ops:it's@mail:25"}, "with special characters of user and password as %XX"),
+        ({"matchpoint_smtp_url": "smtp+ssl://mail.example.com:4465"}, "smtp+ssl:// for TLS on port 465"),
         ({"matchpoint_domian": "x"}, "matchpoint_domian is no setting of Matchpoint"),
     ],
 )

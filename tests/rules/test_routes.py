@@ -84,6 +84,21 @@ def test_no_secret_stands_in_the_configuration(config: dict) -> None:
     assert config["global"]["smtp_auth_username"] == "ops"
 
 
+@pytest.mark.parametrize(
+    ("url", "smarthost", "starttls", "user"),
+    [
+        ("smtp://relay.example.com:25", "relay.example.com:25", False, None),
+        ("smtp+tls://o%40x:s@relay.example.com:2525", "relay.example.com:2525", True, "o@x"),
+        ("smtp+ssl://o+1:s@relay.example.com:465", "relay.example.com:465", False, "o+1"),
+    ],
+)
+def test_mail_goes_to_the_relay_as_its_address_says(url: str, smarthost: str, starttls: bool, user: str | None) -> None:
+    text = role_template("alertmanager", "etc/prometheus/alertmanager.yml", alertmanager_smtp_url=url)
+    told = yaml.safe_load(text)["global"]
+    assert (told["smtp_smarthost"], told["smtp_require_tls"]) == (smarthost, starttls)
+    assert told.get("smtp_auth_username") == user
+
+
 def seconds(duration: str) -> int:
     return sum(int(n) * {"s": 1, "m": 60, "h": 3600}[unit] for n, unit in re.findall(r"(\d+)([smh])", duration))
 
