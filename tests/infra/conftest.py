@@ -22,9 +22,9 @@ import testinfra
 
 ROOT = Path(__file__).resolve().parents[2]
 WIRING = [
-    "ansible_host", "ansible_user", "ansible_port", "ansible_ssh_private_key_file", "ansible_ssh_common_args",
-    "group_names", "host_published", "host_address", "is_single_host", "matchpoint_domain", "matchpoint_public_ca",
-    "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
+    "ansible_host", "ansible_user", "ansible_port", "ssh_port", "ansible_ssh_private_key_file",
+    "ansible_ssh_common_args", "group_names", "host_published", "host_address", "is_single_host", "matchpoint_domain",
+    "matchpoint_public_ca", "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
 ]  # fmt: skip
 
 
@@ -97,7 +97,8 @@ def site_read(inventory: str) -> Site:
     report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
     answers = report["plays"][0]["tasks"][0]["hosts"]
     messages = {name: answer["msg"] for name, answer in answers.items()}
-    return Site({name: json.loads(text) if isinstance(text, str) else text for name, text in messages.items()})
+    hosts = {name: json.loads(text) if isinstance(text, str) else text for name, text in messages.items()}
+    return Site({name: facts | {"ansible_host": facts["ansible_host"] or name} for name, facts in hosts.items()})
 
 
 @cache
@@ -105,7 +106,7 @@ def connect(inventory: str, name: str) -> Any:
     facts = site_read(inventory).hosts[name]
     user = f"{facts['ansible_user']}@" if facts["ansible_user"] else ""
     return testinfra.get_host(
-        f"ssh://{user}{facts['ansible_host'] or name}:{facts['ansible_port'] or 22}",
+        f"ssh://{user}{facts['ansible_host']}:{facts['ansible_port'] or 22}",
         ssh_identity_file=facts["ansible_ssh_private_key_file"] or None,
         ssh_extra_args=facts["ansible_ssh_common_args"] or None,
         sudo=True,

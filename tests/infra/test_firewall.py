@@ -28,7 +28,7 @@ def reachable(address, port):
 
 def test_only_published_ports_listen_beyond_loopback(host, facts):
     published = facts["host_published"]
-    allowed = {*published.get("public", []), int(facts["ansible_port"] or 22)}
+    allowed = {*published.get("public", []), int(facts["ssh_port"])}
     if not facts["is_single_host"]:
         scraped = [port for entry in published.get("scrape", []) for port in entry["ports"]]
         allowed |= {*published.get("internal", []), *scraped}
@@ -46,8 +46,9 @@ def test_strangers_reach_the_published_ports_and_no_other(host, facts):
     published = facts["host_published"]
     public = {*published.get("public", []), int(facts["ansible_port"] or 22)}
     private = {port for _, port in listeners(host, "t")} | {*published.get("internal", []), 9999}
+    private -= public | {int(facts["ssh_port"])}
     assert {port for port in public if not reachable(facts["ansible_host"], port)} == set()
-    assert {port for port in private - public if reachable(facts["ansible_host"], port)} == set()
+    assert {port for port in private if reachable(facts["ansible_host"], port)} == set()
 
 
 def test_what_is_not_allowed_is_dropped(host):

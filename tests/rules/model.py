@@ -87,4 +87,4 @@ def role_template(role: str, template: str, **settings: Any) -> str:
     # Ansible's own way to read templates: blocks take their line break along
     templar = Templar(loader=loader, variables=variables | settings)
     overrides = {"trim_blocks": True, "keep_trailing_newline": True}
-    return str(templar.copy_with_new_env().template(trust_as_template(text), overrides=overrides))
+    return str(templar.copy_with_new_env().template(trust_as_template(text), overrides=overrides) or "")

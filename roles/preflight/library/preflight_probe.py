@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What a deploy must know about a host before it changes anything, in one step: names, listeners, disk and clock."""
+"""What a deploy must know about a host before it changes anything, in one step: names, ports, disk and clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: preflight_probe
-short_description: look at names, listeners, disk and clock of a host
+short_description: look at names, listeners, the port of SSH, disk and clock of a host
 description: [Reads only. Works in check mode.]
 options:
   name:
@@ -39,6 +39,25 @@ def resolve(name: str) -> tuple[list[str], str]:
         return sorted({entry[4][0] for entry in socket.getaddrinfo(name, 443, type=socket.SOCK_STREAM)}), ""
     except OSError as error:
         return [], str(error)
+
+
+def ssh_port() -> int:
+    """The port of the host that this connection came in by, 0 when it did not come by SSH.
+
+    sudo forgets the variable, so it is looked for in the processes that this one came from.
+    """
+    process = Path("/proc/self")
+    while True:
+        try:
+            came = re.search(rb"(?:^|\0)SSH_CONNECTION=\S+ \d+ \S+ (\d+)\0", (process / "environ").read_bytes())
+            parent = re.search(r"^PPid:\s+([1-9]\d*)$", (process / "status").read_text(), re.MULTILINE)
+        except OSError:
+            return 0
+        if came:
+            return int(came[1])
+        if parent is None:
+            return 0
+        process = Path("/proc", parent[1])
 
 
 def unit(pid: str | None) -> str:
@@ -85,6 +104,7 @@ def main() -> None:
         addresses=addresses,
         name_error=name_error,
         listeners=listeners_settled(module),
+        ssh_port=ssh_port(),
         disk_free_mb=shutil.disk_usage("/").free // 2**20,
         time=time.time(),
     )
