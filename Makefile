@@ -21,7 +21,8 @@ export UV_SYSTEM_CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),tr
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
-export PATH := $(CURDIR)/.tools/bin:$(PATH)
+# Debian's users do not have the last two, where dockerd and iptables are
+export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin:/sbin
 export npm_config_cache := $(CURDIR)/.cache/npm
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 -include .lab/engine.env
@@ -162,7 +163,8 @@ rules-tools:
 test-tools:
 	@docker/lab/bootstrap.sh python lab rules node browser
 	$(UV) sync --frozen --quiet
-lint-tools: node_modules
+lint-tools:
 	@docker/lab/bootstrap.sh lint
+	$(MAKE) node_modules
 node_modules: package-lock.json
 	@npm ci --silent --no-audit --no-fund && touch node_modules

@@ -57,7 +57,7 @@ def ensure(data_dir: Path) -> docker.DockerClient:
     if as_root and Path("/run/docker.sock").exists():
         raise LabError(
             NO_DOCKER.format(
-                why="the one of this machine does not let this user in (`sudo usermod -aG docker $USER` does)"
+                why="the one of this machine keeps this user out (`sudo usermod -aG docker $USER` and a new login help)"
             )
         )
     step("starting a Docker engine of the lab's own")
