@@ -108,7 +108,7 @@ class Check:
 def virgin_check(lab: Lab) -> Check:
     """Check mode before anything was deployed."""
     inventory = (
-        "dpkg-query -W; getent passwd; systemctl list-unit-files --no-legend; ss -Hltn; "
+        "dpkg-query -W; getent passwd; systemctl list-unit-files --no-legend | grep -v transient; ss -Hltn; "
         "find /etc /opt /usr/local /var/lib/systemd -xdev -type f -exec sha256sum {} + | sort -k2"
     )
     before = lab.run("mp1", inventory)
