@@ -68,6 +68,8 @@ def test_migrations_are_applied_and_production_settings_are_sound(host):
 def test_secrets_are_readable_by_the_game_alone(host):
     environment = host.file("/etc/matchpoint/app.env")
     assert (environment.user, environment.group, environment.mode) == ("root", "matchpoint", 0o640)
+    owner = host.file("/etc/matchpoint/migrate.env")  # may change tables: not even the game reads it
+    assert (owner.user, owner.mode) == ("root", 0o600)
 
 
 def test_workers_write_nowhere_but_their_state(host, workers):
