@@ -14,6 +14,7 @@ from output import LabError, step
 
 RUN_DIR = Path(os.environ.get("MATCHPOINT_ENGINE_DIR", "/run/matchpoint-lab"))  # short: socket paths have a limit
 OWN_SOCKET = f"unix://{RUN_DIR}/docker.sock"
+SYSTEM_SOCKET = Path("/run/docker.sock")
 PID_FILE = RUN_DIR / "docker.pid"
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 BEFORE = (
@@ -54,12 +55,8 @@ def ensure(data_dir: Path) -> docker.DockerClient:
     if dockerd is None:
         raise LabError(NO_DOCKER.format(why="there is none on this machine"))
     as_root = [] if os.geteuid() == 0 else ["sudo"]
-    if as_root and Path("/run/docker.sock").exists():
-        raise LabError(
-            NO_DOCKER.format(
-                why="the one of this machine keeps this user out (`sudo usermod -aG docker $USER` and a new login help)"
-            )
-        )
+    if as_root and SYSTEM_SOCKET.exists():
+        return _borrow()
     step("starting a Docker engine of the lab's own")
     data_dir.mkdir(parents=True, exist_ok=True)
     subprocess.run([*as_root, "mkdir", "-p", str(RUN_DIR)], check=True)
@@ -85,6 +82,24 @@ def ensure(data_dir: Path) -> docker.DockerClient:
     raise LabError(
         NO_DOCKER.format(why=f"the one that was started did not answer within 60 s (end of {log}):\n{tail}\n")
     )
+
+
+def _borrow() -> docker.DockerClient:
+    """The machine's engine, whose socket belongs to root and to a group that this user is not in, lent with sudo."""
+    step(f"asking sudo for the use of {SYSTEM_SOCKET} until `make down`")
+    subprocess.run(["sudo", "chown", str(os.geteuid()), str(SYSTEM_SOCKET)], check=True)
+    if client := _answers(f"unix://{SYSTEM_SOCKET}"):
+        return client
+    give_back()
+    raise LabError(
+        NO_DOCKER.format(why=f"the one behind {SYSTEM_SOCKET} does not answer (`systemctl status docker` says why)")
+    )
+
+
+def give_back() -> None:
+    """Returns the socket of the machine's engine to root, if it was lent to this user."""
+    if os.geteuid() and SYSTEM_SOCKET.exists() and SYSTEM_SOCKET.stat().st_uid == os.geteuid():
+        subprocess.run(["sudo", "chown", "root", str(SYSTEM_SOCKET)], check=True)
 
 
 def stop_own(client: docker.DockerClient) -> bool:

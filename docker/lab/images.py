@@ -65,7 +65,8 @@ def _base(client: docker.DockerClient) -> str:
         return REGISTRY_IMAGE
     with tempfile.TemporaryDirectory(prefix="matchpoint-") as scratch:
         archive = Path(scratch) / "base.tar"
-        command = ["mmdebstrap", "--variant=minbase", "--quiet", RELEASE, str(archive)]
+        as_root = [] if os.geteuid() == 0 else ["sudo"]
+        command = [*as_root, "mmdebstrap", "--variant=minbase", "--quiet", RELEASE, str(archive)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except FileNotFoundError:

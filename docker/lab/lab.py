@@ -47,6 +47,8 @@ def command_down(args: argparse.Namespace) -> None:
     hosts.down(hosts.Lab(client, args.lab, STATE / args.lab))
     if daemon.stop_own(client):
         ENGINE_FILE.unlink(missing_ok=True)
+    elif not client.containers.list(all=True, filters={"label": hosts.LABEL}):
+        daemon.give_back()
 
 
 def command_status(args: argparse.Namespace) -> None:
