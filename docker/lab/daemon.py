@@ -12,6 +12,7 @@ from docker.errors import DockerException
 
 from output import LabError, step
 
+AS_ROOT = [] if os.geteuid() == 0 else ["sudo"]  # what goes before a command that needs root
 RUN_DIR = Path(os.environ.get("MATCHPOINT_ENGINE_DIR", "/run/matchpoint-lab"))  # short: socket paths have a limit
 OWN_SOCKET = f"unix://{RUN_DIR}/docker.sock"
 SYSTEM_SOCKET = Path("/run/docker.sock")
@@ -54,19 +55,18 @@ def ensure(data_dir: Path) -> docker.DockerClient:
     dockerd = shutil.which("dockerd")
     if dockerd is None:
         raise LabError(NO_DOCKER.format(why="there is none on this machine"))
-    as_root = [] if os.geteuid() == 0 else ["sudo"]
-    if as_root and SYSTEM_SOCKET.exists():
+    if AS_ROOT and SYSTEM_SOCKET.exists():
         return _borrow()
     step("starting a Docker engine of the lab's own")
     data_dir.mkdir(parents=True, exist_ok=True)
-    subprocess.run([*as_root, "mkdir", "-p", str(RUN_DIR)], check=True)
-    before = f"{FORWARDING.read_text().strip()} {_forward_policy(as_root)}\n"
-    subprocess.run([*as_root, "tee", str(BEFORE)], input=before, text=True, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([*AS_ROOT, "mkdir", "-p", str(RUN_DIR)], check=True)
+    before = f"{FORWARDING.read_text().strip()} {_forward_policy()}\n"
+    subprocess.run([*AS_ROOT, "tee", str(BEFORE)], input=before, text=True, stdout=subprocess.DEVNULL, check=True)
     log = data_dir.parent / "dockerd.log"
     with log.open("ab") as out:
         subprocess.Popen(
             [
-                *as_root, dockerd, "--host", OWN_SOCKET, "--group", str(os.getgid()), "--data-root", str(data_dir),
+                *AS_ROOT, dockerd, "--host", OWN_SOCKET, "--group", str(os.getgid()), "--data-root", str(data_dir),
                 "--exec-root", str(RUN_DIR / "exec"), "--pidfile", str(PID_FILE),
                 "--bridge", "none", "--containerd-namespace", "matchpoint", "--log-level", "warn",
             ],
@@ -111,42 +111,41 @@ def stop_own(client: docker.DockerClient) -> bool:
         return False
     step("stopping the lab's Docker engine")
     client.close()
-    as_root = [] if os.geteuid() == 0 else ["sudo"]
     pid = int(PID_FILE.read_text())
-    subprocess.run([*as_root, "kill", f"-{signal.SIGTERM.value}", str(pid)], check=True)
+    subprocess.run([*AS_ROOT, "kill", f"-{signal.SIGTERM.value}", str(pid)], check=True)
     deadline = time.monotonic() + 30
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    _restore_network(as_root)
+    _restore_network()
     for mount in Path("/proc/mounts").read_text().splitlines():
         if (point := mount.split()[1]).startswith(str(RUN_DIR)):
-            subprocess.run([*as_root, "umount", point], check=True)
-    subprocess.run([*as_root, "rm", "-rf", str(RUN_DIR)], check=True)
+            subprocess.run([*AS_ROOT, "umount", point], check=True)
+    subprocess.run([*AS_ROOT, "rm", "-rf", str(RUN_DIR)], check=True)
     return True
 
 
-def _iptables(as_root: list[str], *arguments: str) -> list[str]:
-    command = [*as_root, "iptables", *arguments]
+def _iptables(*arguments: str) -> list[str]:
+    command = [*AS_ROOT, "iptables", *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True).stdout.splitlines()
 
 
-def _forward_policy(as_root: list[str]) -> str:
-    return (_iptables(as_root, "-S", "FORWARD") or ["-P FORWARD ACCEPT"])[0].split()[-1]
+def _forward_policy() -> str:
+    return (_iptables("-S", "FORWARD") or ["-P FORWARD ACCEPT"])[0].split()[-1]
 
 
-def _restore_network(as_root: list[str]) -> None:
+def _restore_network() -> None:
     """Removes the engine's iptables chains and restores packet forwarding as it was found."""
     for table in ("filter", "nat"):
-        rules = [rule.split() for rule in _iptables(as_root, "-t", table, "-S")]
+        rules = [rule.split() for rule in _iptables("-t", table, "-S")]
         chains = [rule[1] for rule in rules if rule[0] == "-N" and rule[1].startswith("DOCKER")]
         for rule in rules:
             if rule[0] == "-A" and "-j" in rule and rule[rule.index("-j") + 1] in chains:
-                _iptables(as_root, "-t", table, "-D", *rule[1:])
+                _iptables("-t", table, "-D", *rule[1:])
         for action in ("-F", "-X"):
             for chain in chains:
-                _iptables(as_root, "-t", table, action, chain)
+                _iptables("-t", table, action, chain)
     forwarding, policy = BEFORE.read_text().split()
-    _iptables(as_root, "-P", "FORWARD", policy)
+    _iptables("-P", "FORWARD", policy)
     subprocess.run(
-        [*as_root, "tee", str(FORWARDING)], input=forwarding, text=True, stdout=subprocess.DEVNULL, check=True
+        [*AS_ROOT, "tee", str(FORWARDING)], input=forwarding, text=True, stdout=subprocess.DEVNULL, check=True
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import docker
 from docker.errors import APIError, BuildError, ImageNotFound
 
+from daemon import AS_ROOT
 from output import LabError, step
 
 HERE = Path(__file__).parent
@@ -65,8 +66,7 @@ def _base(client: docker.DockerClient) -> str:
         return REGISTRY_IMAGE
     with tempfile.TemporaryDirectory(prefix="matchpoint-") as scratch:
         archive = Path(scratch) / "base.tar"
-        as_root = [] if os.geteuid() == 0 else ["sudo"]
-        command = [*as_root, "mmdebstrap", "--variant=minbase", "--quiet", RELEASE, str(archive)]
+        command = [*AS_ROOT, "mmdebstrap", "--variant=minbase", "--quiet", RELEASE, str(archive)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except FileNotFoundError:

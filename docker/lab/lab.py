@@ -1,7 +1,8 @@
 """The lab's driver: production in containers on this machine.
 
 `up` boots `world` and the hosts of a topology, `down` removes what `up` made, `status` shows it, `info` prints where
-the site and its consoles are, `ssh HOST` opens a shell, `engine` makes sure that a Docker engine answers.
+the site and its consoles are, `ssh HOST` opens a shell, `reboot HOST` is a power cycle, `mailbox` shows what mail relay
+and pager received, `console NAME` opens a tunnel.
 """
 
 import argparse
@@ -125,10 +126,6 @@ def command_console(args: argparse.Namespace) -> None:
     command_ssh(args, "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{port}")
 
 
-def command_engine(args: argparse.Namespace) -> None:
-    lab_open(args.lab, start_engine=True)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="lab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -145,7 +142,6 @@ def main() -> int:
         ("down", command_down),
         ("status", command_status),
         ("info", command_info),
-        ("engine", command_engine),
     ):
         commands.add_parser(name).set_defaults(run=run)
     ssh = commands.add_parser("ssh", help="a shell on a host")
