@@ -94,7 +94,8 @@ def test_what_is_published_is_well_formed(role):
     published = load(role / "meta/publish.yml")
     assert published
     for part in published.values():
-        assert set(part) <= {"packages", "preseed", "public", "internal", "local", "units", "scrape", "probes"}
+        assert set(part) <= {"packages", "preseed", "public", "local", "offers", "direct", "needs", "units", "scrape",
+                             "probes"}  # fmt: skip
 
 
 def test_role_needs_no_other_role(role):

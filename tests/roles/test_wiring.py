@@ -1,14 +1,16 @@
-"""The wiring turns an inventory into role settings: on one host over loopback, on many over private addresses."""
+"""The wiring turns an inventory into role settings: on one host over loopback, on many over the mesh."""
 
 import json
 import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = yaml.safe_load((ROOT / "inventories/single/group_vars/all.yml").read_text())
@@ -68,36 +70,76 @@ def test_product_settings_are_few_and_documented():
 
 
 def test_one_host_talks_over_loopback_and_opens_three_ports():
-    names = ("host_listen", "firewall_public_ports", "firewall_peers", "nginx_web", "nginx_live", "base_packages")
+    names = ("host_listen", "firewall_public_ports", "firewall_allow", "nginx_web", "nginx_live", "base_packages")
     pong = wiring(ROOT / "inventories/single", *names)["pong"]
     assert pong["host_listen"] == ["127.0.0.1"]
     assert sorted(pong["firewall_public_ports"]) == [22, 80, 443]
-    assert pong["firewall_peers"] == []
+    assert pong["firewall_allow"] == []
     assert pong["nginx_web"] == ["127.0.0.1:8001", "127.0.0.1:8002"]
     assert pong["nginx_live"] == {"pong-8101": "127.0.0.1:8101", "pong-8102": "127.0.0.1:8102"}
     assert {"nftables", "postgresql-17", "valkey-server", "nginx", "certbot", "prometheus"} <= set(
         pong["base_packages"]
     )
+    assert "haproxy" not in pong["base_packages"]
 
 
 def test_many_hosts_have_what_their_tiers_need_and_no_more(many):
-    names = ("host_listen", "firewall_public_ports", "firewall_internal_ports", "firewall_peers", "base_packages")
-    hosts = wiring(many, *names)
-    assert hosts["data"]["host_listen"] == ["127.0.0.1", "192.0.2.1"]
+    hosts = wiring(many, "host_listen", "host_address", "firewall_public_ports", "base_packages")
+    assert hosts["data"]["host_listen"] == ["127.0.0.1", hosts["data"]["host_address"]]
     assert hosts["data"]["firewall_public_ports"] == [22]
-    assert {5432, 6379, 9100} <= set(hosts["data"]["firewall_internal_ports"])
-    assert sorted(hosts["data"]["firewall_peers"]) == ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
+    assert all("haproxy" in host["base_packages"] for host in hosts.values())
     assert "nginx" not in hosts["data"]["base_packages"]
     assert "postgresql-17" not in hosts["app1"]["base_packages"]
 
 
+def test_firewall_opens_exactly_the_pairs_that_talk(many):
+    hosts = wiring(many, "firewall_allow", "mesh_accepts")
+    opened = {(name, link["port"]): link["peers"] for name, host in hosts.items() for link in host["firewall_allow"]}
+    assert opened["data", 5432] == ["app1", "app2"]
+    assert opened["data", 6379] == ["app1", "app2"]
+    assert opened["app1", 8001] == opened["app1", 8101] == ["front"]
+    assert opened["data", 9100] == opened["app2", 18101] == ["front"]
+    assert {host for host, _ in opened} == {"data", "app1", "app2"}
+    addresses = {link["port"]: link["addresses"] for link in hosts["data"]["firewall_allow"]}
+    assert addresses[5432] == ["192.0.2.2", "192.0.2.3"]
+    assert {(link["port"], *link["peers"]) for link in hosts["app1"]["mesh_accepts"]} == {
+        (link["port"], *link["peers"]) for link in hosts["app1"]["firewall_allow"]
+    }
+
+
 def test_many_hosts_reach_each_other(many):
-    front = wiring(many, "nginx_web", "nginx_live", "scrape_targets", "db_address")["front"]
-    assert front["db_address"] == "192.0.2.1"
-    assert {"192.0.2.2:8001", "192.0.2.3:8002"} <= set(front["nginx_web"])
-    assert front["nginx_live"]["app2-8101"] == "192.0.2.3:8101"
-    nodes = {target["host"]: target["address"] for target in front["scrape_targets"] if target["job"] == "node"}
-    assert nodes == {name: address for name, (address, *_) in HOSTS.items()}
+    hosts = wiring(many, "host_address", "nginx_web", "nginx_live", "scrape_targets", "db_addresses", "mesh_connects")
+    at = {name: host["host_address"] for name, host in hosts.items()}
+    assert len(set(at.values())) == len(at)
+    assert all(address.startswith("127.") and address != "127.0.0.1" for address in at.values())
+    front = hosts["front"]
+    assert front["db_addresses"] == [at["data"]]
+    assert {f"{at['app1']}:8001", f"{at['app2']}:8002"} <= set(front["nginx_web"])
+    assert front["nginx_live"]["app2-8101"] == f"{at['app2']}:8101"
+    assert {target["host"]: target["address"] for target in front["scrape_targets"] if target["job"] == "node"} == at
+    reached = {(link["mesh"], link["port"]): link["address"] for link in hosts["app1"]["mesh_connects"]}
+    assert reached == {(at["data"], 5432): "192.0.2.1", (at["data"], 6379): "192.0.2.1"}
+
+
+def test_hosts_get_certificates_for_each_other_once(tmp_path):
+    def ask(**options):
+        extra = "".join(f", {name}={value!r}" for name, value in options.items())
+        lookup = f"lookup('host_certificate', 'app1', directory='{tmp_path}/ca', addresses=['192.0.2.2']{extra})"
+        done = ansible(
+            "ansible", "localhost", "--inventory", "localhost,", "--connection", "local", "--playbook-dir",
+            ROOT / "ansible", "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ {lookup}.certificate }}}}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return x509.load_pem_x509_certificate((tmp_path / "ca/hosts/app1.pem").read_bytes())
+
+    first = ask()
+    first.verify_directly_issued_by(x509.load_pem_x509_certificate((tmp_path / "ca/ca.pem").read_bytes()))
+    names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["app1"]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["192.0.2.2"]
+    assert stat.S_IMODE((tmp_path / "ca/hosts/app1.key").stat().st_mode) == 0o600
+    assert ask().serial_number == first.serial_number
+    assert ask(issued_after=int(time.time()) + 60).serial_number != first.serial_number
 
 
 def test_secrets_are_made_once_and_never_in_check_mode(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
@@ -11,8 +12,9 @@ DOCUMENTATION = """
 name: published
 short_description: what parts of roles publish
 description:
-  - Every role has C(meta/publish.yml), a dict of parts. A part is a dict of lists, such as C(packages) or C(scrape).
-  - Returns one dict with the lists of all the named parts joined. Values may be templates over the host's variables.
+  - Every role has C(meta/publish.yml), a dict of parts. A part is a dict of lists, such as C(packages) or C(scrape), and of
+    services with lists of ports, C(offers) and C(direct).
+  - Returns one dict with the lists and services of all the named parts joined. Values may be templates over the host's variables.
 options:
   _terms:
     description: names of parts, C(role/part), or C(role) for the part named like its role
@@ -22,7 +24,7 @@ options:
 
 class LookupModule(LookupBase):
     merged: dict[
-        tuple, dict[str, list]
+        tuple, dict[str, Any]
     ] = {}  # a loop asks for every item, and the answer depends on the inventory alone
 
     def run(self, terms, variables=None, **kwargs):
@@ -31,15 +33,24 @@ class LookupModule(LookupBase):
             self.merged[key] = self._merge(terms, variables)
         return [self.merged[key]]
 
-    def _merge(self, terms, variables) -> dict[str, list]:
+    def _merge(self, terms, variables) -> dict[str, Any]:
         roles = Path(variables["playbook_dir"]).parent / "roles"
         self._templar.available_variables = variables
-        merged: dict[str, list] = {}
+        merged: dict[str, Any] = {}
         for term in terms:
             role, _, part = term.partition("/")
             parts = self._loader.load_from_file(str(roles / role / "meta/publish.yml"), trusted_as_template=True)
             if (part or role) not in parts:
                 raise AnsibleLookupError(f"roles/{role}/meta/publish.yml has no part {part or role!r}")
             for key, values in self._templar.template(parts[part or role]).items():
-                merged.setdefault(key, []).extend(value for value in values if value not in merged[key])
+                if isinstance(values, dict):
+                    services = merged.setdefault(key, {})
+                    for service, ports in values.items():
+                        _join(services.setdefault(service, []), ports)
+                else:
+                    _join(merged.setdefault(key, []), values)
         return merged
+
+
+def _join(known: list, more: list) -> None:
+    known.extend(value for value in more if value not in known)
