@@ -18,9 +18,9 @@ DOCUMENTATION = """
 name: host_certificate
 short_description: a host's certificate and key, and the CA to trust
 description:
-  - Returns a dict with C(certificate), C(key) and C(ca), all PEM. What is missing is made and stored in O(directory); a
-    certificate is made anew when two thirds of its life are over, when its CA or the host's addresses are no longer its own,
-    or when it is older than O(issued_after).
+  - Returns a dict with C(certificate), C(key) and C(ca), all PEM. What is missing is made and stored in O(directory).
+  - A certificate is made anew when two thirds of its life are over, when its CA or the host's addresses change, or
+    when it is older than O(issued_after).
   - C(ca) is every CA to trust, which while the CA is being changed is more than one.
   - In check mode nothing is stored, and the values are stand-ins.
 options:
@@ -44,6 +44,7 @@ options:
 
 CA_DAYS = 3650
 HOST_DAYS = 396
+BOTH_ENDS = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
 NEXT, OLD = "next", "old"  # beside `ca`, while the CA is being changed: see docs/hosts.md
 
 
@@ -117,10 +118,7 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(_usage(sign=True), critical=True)
             .add_extension(issuer_key, critical=False)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
+            .add_extension(x509.ExtendedKeyUsage(BOTH_ENDS), critical=False)
             .sign(authority, hashes.SHA256())
         )
         key_path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -12,9 +12,10 @@ DOCUMENTATION = """
 name: published
 short_description: what parts of roles publish
 description:
-  - Every role has C(meta/publish.yml), a dict of parts. A part is a dict of lists, such as C(packages) or C(scrape), and of
-    services with lists of ports, C(offers) and C(direct).
-  - Returns one dict with the lists and services of all the named parts joined. Values may be templates over the host's variables.
+  - Every role has C(meta/publish.yml), a dict of parts. A part is a dict of lists, such as C(packages) or C(scrape),
+    and of services with lists of ports, C(offers) and C(direct).
+  - Returns one dict with the lists and services of all the named parts joined. Values may be templates over the host's
+    variables.
 options:
   _terms:
     description: names of parts, C(role/part), or C(role) for the part named like its role
