@@ -11,7 +11,7 @@ LAB       ?= matchpoint
 TOPOLOGY  ?= single
 PUBLISH   ?= $(if $(filter matchpoint,$(LAB)),1,0)
 STRATEGY  ?= mitogen
-HOST      ?= mp1
+HOST      ?=
 PORT      ?= 8000
 
 # Everything that is fetched or made stays in the checkout.
@@ -66,7 +66,7 @@ up: ## Production on this machine: boot a lab host, deploy onto it, play a match
 	printf '  (took %s s)\n' $$((SECONDS - started))
 
 .PHONY: lab
-lab: lab-tools ## Boot the lab's hosts without deploying (LAB=name TOPOLOGY=single)
+lab: lab-tools ## Boot the lab's hosts without deploying (LAB=name TOPOLOGY=single, cluster or pair)
 	@$(DRIVER) up --topology $(TOPOLOGY) $(if $(filter 1,$(PUBLISH)),--publish)
 
 .PHONY: down
@@ -78,12 +78,25 @@ lab-status: python ## The lab's hosts and their addresses
 	@$(DRIVER) status
 
 .PHONY: ssh
-ssh: python ## A shell on a lab host (HOST=mp1)
+ssh: python ## A shell on a lab host (HOST=app1; a lab of one host needs no HOST, here and below)
 	@$(DRIVER) ssh $(HOST)
 
-.PHONY: lab-reboot
-lab-reboot: python ## Restart a lab host, as a power cycle would (HOST=mp1)
+.PHONY: lab-reboot lab-stop lab-start lab-kill
+lab-reboot: python ## Restart a lab host in order (HOST=app1)
 	@$(DRIVER) reboot $(HOST)
+lab-stop: python ## Shut a lab host down; it stays down
+	@$(DRIVER) stop $(HOST)
+lab-start: python ## Boot a lab host that was stopped or killed
+	@$(DRIVER) start $(HOST)
+lab-kill: python ## Cut a lab host's power
+	@$(DRIVER) kill $(HOST)
+
+.PHONY: lab-add lab-remove
+lab-add: lab-tools ## Boot one more host into the running lab (HOST=app3 GROUPS=app)
+	@$(DRIVER) add $(or $(HOST),$(error Name the host and its groups, e.g. HOST=app3 GROUPS=app)) \
+	  $(or $(GROUPS),$(error Name its groups, e.g. GROUPS=app))
+lab-remove: python ## Take a host of the lab away, container and disk
+	@$(DRIVER) remove $(HOST)
 
 .PHONY: mailbox
 mailbox: python ## The mails, pages and heartbeats that the lab received
@@ -91,7 +104,7 @@ mailbox: python ## The mails, pages and heartbeats that the lab received
 
 .PHONY: console
 console: python ## A tunnel to a console of the lab (NAME=prometheus, alertmanager or grafana)
-	@$(DRIVER) console $(NAME)
+	@$(DRIVER) console $(NAME) $(if $(HOST),--host $(HOST))
 
 ##@ Operate a site
 .PHONY: deploy

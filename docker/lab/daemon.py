@@ -22,6 +22,8 @@ BEFORE = (
     RUN_DIR / "before"
 )  # FORWARDING and the policy of the FORWARD chain, which the engine changes and does not change back
 
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")  # of the whole machine; every systemd wants about ten
+
 NO_DOCKER = (
     "The lab needs a Docker engine, and {why}. Install Docker and run `make up` again, "
     "or run `make play`: the game alone, without Docker and without root."
@@ -100,6 +102,26 @@ def give_back() -> None:
     """Returns the socket of the machine's engine to root, if it was lent to this user."""
     if os.geteuid() and SYSTEM_SOCKET.exists() and SYSTEM_SOCKET.stat().st_uid == os.geteuid():
         subprocess.run(["sudo", "chown", "root", str(SYSTEM_SOCKET)], check=True)
+
+
+def inotify_allow(machines: int, remember: Path) -> None:
+    """Lets so many machines have their inotify instances; keeps in a file what the limit was, for `inotify_restore`."""
+    wanted, limit = 64 + 16 * machines, INOTIFY.read_text().strip()
+    if int(limit) >= wanted:
+        return
+    step(f"raising {INOTIFY} from {limit} until `make down`: {machines} machines would not fit")
+    if _write_as_root(INOTIFY, str(max(1024, 2 * wanted))) and not remember.exists():
+        remember.write_text(limit)
+
+
+def inotify_restore(remember: Path) -> None:
+    if remember.exists() and _write_as_root(INOTIFY, remember.read_text()):
+        remember.unlink()
+
+
+def _write_as_root(path: Path, text: str) -> bool:
+    command = [*AS_ROOT, "tee", str(path)]
+    return subprocess.run(command, input=text, text=True, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def stop_own(client: docker.DockerClient) -> bool:

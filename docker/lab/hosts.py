@@ -2,27 +2,33 @@
 
 import io
 import shlex
+import shutil
 import subprocess
 import tarfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
-import yaml
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 
+import network
+import topology
 from output import LabError, step
+from topology import WORLD, Topology
 
-HERE = Path(__file__).parent
 SITE = "matchpoint.localhost"  # every browser resolves *.localhost to loopback by itself
 LABEL = "matchpoint.lab"
-GROUPS = ("db", "cache", "app", "edge", "monitor")
-BOOT_SECONDS = 90
+BOOT_SECONDS = 120
+STOP_SECONDS = 150  # longer than a service may take to stop: live workers hand their matches over first
 GRAFANA_REPOSITORY = "https://apt.grafana.com/"
+OPS_ID = 1000  # the first user of a Debian system
+SSH_HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
 @dataclass(frozen=True)
@@ -34,123 +40,204 @@ class Lab:
     state: Path
 
     def containers(self) -> list[Container]:
-        return self.client.containers.list(all=True, filters={"label": f"{LABEL}={self.name}"})
+        """`world` and the hosts, running or not, by name."""
+        found = self.client.containers.list(all=True, filters={"label": f"{LABEL}={self.name}"})
+        return sorted(found, key=host_name)
+
+    def hosts(self, group: str = "") -> list[Container]:
+        """The hosts, or those of a group."""
+        return [
+            container
+            for container in self.containers()
+            if host_name(container) != WORLD and (not group or group in host_groups(container))
+        ]
 
     def container(self, host: str) -> Container:
         try:
             return self.client.containers.get(f"{self.name}-{host}")
         except NotFound:
+            known = ", ".join(host_name(container) for container in self.containers())
             raise LabError(
-                f"There is no host '{host}' in the lab '{self.name}'. `make lab-status` lists them."
+                f"There is no host '{host}' in the lab '{self.name}'"
+                + (f"; there are {known}." if known else ", which is not up: `make lab` boots it.")
             ) from None
 
     def networks(self) -> list[Network]:
         return self.client.networks.list(filters={"label": f"{LABEL}={self.name}"})
 
-
-def topology_read(name: str) -> dict[str, list[str]]:
-    """Host name -> groups, from `topologies/<name>.yml`. Raises LabError that names the file and the fault."""
-    path = HERE / "topologies" / f"{name}.yml"
-    if not path.exists():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yml")))
-        raise LabError(f"There is no topology '{name}' ({path}). There are: {known}.")
-    hosts = (yaml.safe_load(path.read_text()) or {}).get("hosts")
-    if not isinstance(hosts, dict) or not hosts:
-        raise LabError(f"{path}: `hosts` must map host names to lists of groups, e.g. `mp1: [app, edge]`.")
-    for host, groups in hosts.items():
-        if unknown := sorted(set(groups or ["nothing"]) - set(GROUPS)):
-            raise LabError(f"{path}: host {host} is in {', '.join(unknown)}; the groups are {', '.join(GROUPS)}.")
-    return {str(host): list(groups) for host, groups in hosts.items()}
+    def topology(self) -> Topology:
+        """What is there, as a topology."""
+        return {host_name(container): host_groups(container) for container in self.hosts()}
 
 
-def up(
-    lab: Lab, images: tuple[str, str], topology: dict[str, list[str]], *, publish: bool, package_cache: Path
-) -> None:
-    """Boots `world` and every host of the topology that is not running, and waits until all have booted."""
+def host_name(container: Container) -> str:
+    return str(container.labels["matchpoint.host"])
+
+
+def host_groups(container: Container) -> list[str]:
+    return [group for group in container.labels.get("matchpoint.groups", "").split(",") if group]
+
+
+def was_added(container: Container) -> bool:
+    """Whether the host came by `lab-add` and not with the lab's topology."""
+    return not container.labels.get("matchpoint.topology")
+
+
+def up(lab: Lab, images: tuple[str, str], name: str, wanted: Topology, *, publish: bool, package_cache: Path) -> None:
+    """Boots `world` and every host of the topology `name` that is not running, and waits until all have booted."""
+    containers = {host_name(container): container for container in lab.containers()}
+    _refuse_mixture(lab, containers, name, wanted)
     _state_prepare(lab)
     host_image, world_image = images
-    networks = lab.networks()
-    network = networks[0] if networks else _network_create(lab)
-    existing = {container.name: container for container in lab.containers()}
-    edge = next((host for host, groups in topology.items() if "edge" in groups), None)
+    net = next(iter(lab.networks()), None) or network.create(lab.client, lab.name, {LABEL: lab.name})
+    free = network.addresses(net, list(containers.values()))
     package_cache.mkdir(parents=True, exist_ok=True)
     package_cache.chmod(0o777)  # written by the cache's user inside the container
+    first_edge = next(host for host, groups in wanted.items() if "edge" in groups)
+    site_ports: dict[int | str, Any] = {"80/tcp": ("127.0.0.1", 80), "443/tcp": ("127.0.0.1", 443)} if publish else {}
 
-    wanted: dict[str, tuple[str, list[str]]] = {"world": (world_image, [])} | {
-        host: (host_image, groups) for host, groups in topology.items()
-    }
-    for host, (image, groups) in wanted.items():
-        container = existing.get(f"{lab.name}-{host}")
-        if container is None:
-            step(f"booting {host}" + (f" ({', '.join(groups)})" if groups else ""))
-            _boot(
-                lab, network, host, image, groups,
-                ports={"80/tcp": ("127.0.0.1", 80), "443/tcp": ("127.0.0.1", 443)} if publish and host == edge else {},
-                aliases=[host, SITE] if host == edge else [host],
-                volumes={str(package_cache): {"bind": "/var/cache/apt-cacher-ng"}} if host == "world" else {},
-            )  # fmt: skip
-        elif container.status != "running":
-            step(f"starting {host}")
-            container.start()
-    for host in wanted:
-        _wait_booted(lab.container(host))
-    _state_collect(lab, list(wanted))
+    machines: Topology = {WORLD: []} | wanted
+    missing = [
+        Spec(
+            host,
+            groups,
+            topology=name,
+            image=world_image if host == WORLD else host_image,
+            address=next(free),
+            ports=site_ports if host == first_edge else {},
+            volumes={str(package_cache): {"bind": "/var/cache/apt-cacher-ng"}} if host == WORLD else {},
+        )
+        for host, groups in machines.items()
+        if host not in containers
+    ]
+    booting = _parallel(lambda spec: _boot(lab, net, spec), missing)
+    starting = _parallel(_start, [containers[host] for host in machines if host in containers])
+    _parallel(_wait_booted, booting + starting)
+    _state_hosts(lab)
+    _state_world(lab)
+    step(f"{len(machines)} machines up: {', '.join(machines)}")
+
+
+def add(lab: Lab, images: tuple[str, str], host: str, groups: list[str]) -> None:
+    """Boots one more host into a running lab."""
+    running = lab.topology()
+    if not running:
+        raise LabError(f"The lab '{lab.name}' is not up: `make lab` boots it.")
+    if host in running:
+        raise LabError(
+            f"The lab '{lab.name}' has a host {host} already ({', '.join(running[host])}); "
+            f"take another name, or remove it first: `make lab-remove HOST={host}`."
+        )
+    topology.check(running | {host: groups}, f"HOST={host} GROUPS={','.join(groups)}")
+    net = lab.networks()[0]
+    address = next(network.addresses(net, lab.containers()))
+    _wait_booted(_boot(lab, net, Spec(host, groups, topology="", image=images[0], address=address)))
+    _state_hosts(lab)
+    step(f"{host} is up at {address}")
+
+
+def remove(lab: Lab, host: str) -> None:
+    """Removes a host's container and disk; the other hosts learn it from the next deploy."""
+    if host == WORLD:
+        raise LabError("`world` is the internet around the lab and cannot be removed alone; `make down` removes all.")
+    container = lab.container(host)
+    step(f"removing {host}")
+    container.remove(force=True, v=True)
+    _state_hosts(lab)
 
 
 def down(lab: Lab) -> None:
     """Removes the lab's containers and network, and its state."""
-    for container in lab.containers():
+
+    def take_away(container: Container) -> None:
         step(f"removing {container.name}")
         container.remove(force=True, v=True)
-    for network in lab.networks():
-        network.remove()
-    if lab.state.exists():
-        for path in sorted(lab.state.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        lab.state.rmdir()
+
+    _parallel(take_away, lab.containers())
+    for net in lab.networks():
+        net.remove()
+    shutil.rmtree(lab.state, ignore_errors=True)
 
 
-def address(container: Container) -> str:
-    """The container's address on the lab's network."""
-    container.reload()
-    networks = container.attrs["NetworkSettings"]["Networks"]
-    return str(next(iter(networks.values()))["IPAddress"])
+def start(lab: Lab, host: str) -> None:
+    """Boots a stopped host and waits until it is up."""
+    _wait_booted(_start(lab.container(host)))
+    _state_after_boot(lab, host)
 
 
-def _network_create(lab: Lab) -> Network:
-    """A network whose packets fit the machine's own link: clouds often have an MTU below Ethernet's 1500."""
-    options = {"com.docker.network.driver.mtu": str(_mtu())}
-    labels = {LABEL: lab.name}
-    try:
-        return lab.client.networks.create(lab.name, driver="bridge", options=options, labels=labels)
-    except APIError as error:
-        if "IPv4 address pool" not in str(error):
-            raise
+def stop(lab: Lab, host: str) -> None:
+    """Shuts a host down in order; it stays down until it is started."""
+    step(f"stopping {host}")
+    lab.container(host).stop(timeout=STOP_SECONDS)
+
+
+def kill(lab: Lab, host: str) -> None:
+    """Cuts a host's power: no service gets to say goodbye. It stays down until it is started."""
+    container = lab.container(host)
+    if container.status != "running":
+        raise LabError(f"{host} is not running ({container.status}): there is nothing to kill.")
+    step(f"cutting the power of {host}")
+    container.kill()
+    container.wait(timeout=30)
+
+
+def reboot(lab: Lab, host: str) -> None:
+    """Restarts a host in order, and waits until it has booted."""
+    container = lab.container(host)
+    step(f"rebooting {host}")
+    container.restart(timeout=STOP_SECONDS)
+    _wait_booted(container)
+    _state_after_boot(lab, host)
+
+
+def listener(container: Container, port: int) -> str:
+    """The address on which the host's own service listens on a port; "" when none does.
+
+    The proxies that stand in for other hosts' services listen on the same port, each on an address of its own.
+    """
+    _, out = _exec(container, "ss", "-Hltnp", f"sport = :{port}")
+    for line in out.decode().splitlines():
+        address = line.split()[3].rpartition(":")[0].partition("%")[0]
+        if '"haproxy"' not in line:
+            return "127.0.0.1" if address in ("*", "0.0.0.0", "[::]") else address
+    return ""
+
+
+def _refuse_mixture(lab: Lab, containers: dict[str, Container], name: str, wanted: Topology) -> None:
+    """Raises LabError when hosts are there that the topology does not want as they are; added hosts may stay."""
+    there = {host: host_groups(box) for host, box in containers.items() if host != WORLD and not was_added(box)}
+    faults = topology.differences(there, wanted)
+    if faults:
+        booted = sorted({box.labels["matchpoint.topology"] for box in containers.values() if not was_added(box)})
         raise LabError(
-            f"Docker has no free address range for the network '{lab.name}': `docker network prune` frees unused ones."
-        ) from None
+            f"The lab '{lab.name}' was booted with the topology {', '.join(booted)} and is not what {name} says:\n  "
+            + "\n  ".join(faults)
+            + f"\n`make down LAB={lab.name}` removes it; `make lab LAB=other TOPOLOGY={name}` boots another beside it."
+        )
 
 
-def _mtu() -> int:
-    route = subprocess.run(
-        ["ip", "-o", "route", "show", "default"], check=False, capture_output=True, text=True
-    ).stdout.split()
-    if "dev" not in route:
-        return 1500
-    return int(Path(f"/sys/class/net/{route[route.index('dev') + 1]}/mtu").read_text())
+def _parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """The results of the work on each item, in order; the first exception is raised when all have ended."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return [future.result() for future in [pool.submit(work, item) for item in items]]
 
 
-def _boot(
-    lab: Lab,
-    network: Network,
-    host: str,
-    image: str,
-    groups: list[str],
-    *,
-    ports: dict[int | str, Any],
-    aliases: list[str],
-    volumes: dict[str, Any],
-) -> None:
+@dataclass(frozen=True)
+class Spec:
+    """What a container is made from."""
+
+    host: str
+    groups: list[str]
+    topology: str  # "" for a host that was added by hand
+    image: str
+    address: str
+    ports: dict[int | str, Any] = field(default_factory=dict)
+    volumes: dict[str, Any] = field(default_factory=dict)
+
+
+def _boot(lab: Lab, net: Network, spec: Spec) -> Container:
+    """Creates the container and starts it."""
+    step(f"booting {spec.host}" + (f" ({', '.join(spec.groups)})" if spec.groups else ""))
     client = lab.client
     # Docker mounts the container's own cgroup tree read-only, but systemd must write there. Binding the machine's tree
     # into the container instead would put the systemd of every container into the same root.
@@ -162,38 +249,65 @@ def _boot(
         cap_drop=["SYS_RESOURCE"],
         security_opt=["seccomp=unconfined", "apparmor=unconfined"],
         tmpfs={"/run": "", "/run/lock": "", "/tmp": ""},
-        binds=volumes,
-        port_bindings=ports,
+        binds=spec.volumes,
+        port_bindings=spec.ports,
+        # A reboot inside ends PID 1, and Docker starts it again; what the driver stops or kills stays down.
+        restart_policy={"Name": "unless-stopped"},
     )
     # What `docker run --security-opt systempaths=unconfined` sends: sysctls can be set inside.
     host_config |= {"MaskedPaths": [], "ReadonlyPaths": [], "CgroupnsMode": "private"}
+    aliases = [spec.host, SITE] if "edge" in spec.groups else [spec.host]
+    endpoint = client.api.create_endpoint_config(aliases=aliases, ipv4_address=spec.address)
     created = client.api.create_container(
-        image,
+        spec.image,
         command,
-        name=f"{lab.name}-{host}",
-        hostname=host,
-        labels={LABEL: lab.name, "matchpoint.host": host, "matchpoint.groups": ",".join(groups)},
-        ports=[str(port).split("/")[0] for port in ports],
+        name=f"{lab.name}-{spec.host}",
+        hostname=spec.host,
+        labels={
+            LABEL: lab.name,
+            "matchpoint.host": spec.host,
+            "matchpoint.groups": ",".join(spec.groups),
+            "matchpoint.topology": spec.topology,
+        },
+        ports=[str(port).split("/")[0] for port in spec.ports],
         host_config=host_config,
-        networking_config={"EndpointsConfig": {network.name: client.api.create_endpoint_config(aliases=aliases)}},
+        networking_config={"EndpointsConfig": {net.name: endpoint}},
     )
     container = client.containers.get(created["Id"])
     try:
+        container.put_archive("/home/ops", _authorized_key(lab))
         container.start()
     except APIError as error:
         container.remove(force=True)
         text = str(error)
-        if ports and ("address already in use" in text or "port is already allocated" in text):
+        if spec.ports and ("address already in use" in text or "port is already allocated" in text):
             raise LabError(
                 "Port 80 or 443 of 127.0.0.1 is taken, and the lab publishes the site there. "
                 "`ss -ltnp 'sport = :443 or sport = :80'` shows by whom: stop it, or boot with PUBLISH=0."
             ) from None
-        raise LabError(f"Docker could not start {host}: {text}") from None
+        raise LabError(f"Docker could not start {spec.host}: {text}") from None
+    return container
+
+
+def _start(container: Container) -> Container:
+    if container.status != "running":
+        step(f"starting {host_name(container)}")
+        container.start()
+    return container
+
+
+def _authorized_key(lab: Lab) -> bytes:
+    """An archive of ~ops/.ssh."""
     key = (lab.state / "ssh_key.pub").read_bytes()
-    _put(container, "/home/ops/.ssh", "authorized_keys", key)
-    code, out = _exec(container, "chown", "-R", "ops:ops", "/home/ops/.ssh")
-    if code:
-        raise LabError(f"{host}: could not give the `ops` user its key: {out.decode()}")
+    folder, file = tarfile.TarInfo(".ssh"), tarfile.TarInfo(".ssh/authorized_keys")
+    folder.type, folder.mode = tarfile.DIRTYPE, 0o700
+    file.size, file.mode = len(key), 0o600
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for entry in (folder, file):
+            entry.uid = entry.gid = OPS_ID
+            tar.addfile(entry, io.BytesIO(key))
+    return archive.getvalue()
 
 
 def _exec(container: Container, *command: str) -> tuple[int, bytes]:
@@ -203,22 +317,24 @@ def _exec(container: Container, *command: str) -> tuple[int, bytes]:
     return code or 0, output
 
 
-def _put(container: Container, directory: str, name: str, content: bytes) -> None:
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        entry = tarfile.TarInfo(name)
-        entry.size, entry.mode = len(content), 0o600
-        tar.addfile(entry, io.BytesIO(content))
-    _exec(container, "install", "-d", "-m", "0700", directory)
-    container.put_archive(directory, archive.getvalue())
+def _read(container: Container, path: str) -> bytes:
+    """A file of a container, running or not."""
+    chunks, _ = container.get_archive(path)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
+        file = tar.extractfile(tar.getmembers()[0])
+        assert file is not None
+        return file.read()
 
 
 def _wait_booted(container: Container) -> None:
     deadline = time.monotonic() + BOOT_SECONDS
     state = "unknown"
     while time.monotonic() < deadline:
-        _, out = _exec(container, "systemctl", "is-system-running")
-        state = out.decode().strip()
+        try:
+            _, out = _exec(container, "timeout", "20", "systemctl", "is-system-running", "--wait")
+            state = out.decode().strip()
+        except APIError as error:  # between the end of one PID 1 and the start of the next
+            state = error.explanation or str(error)
         if state == "running":
             return
         if state == "degraded":
@@ -239,27 +355,42 @@ def _state_prepare(lab: Lab) -> None:
         subprocess.run(command, check=True)
 
 
-def _state_collect(lab: Lab, hosts: list[str]) -> None:
-    """Writes what the control machine must know: host keys, an ssh_config, and the CA files of `world`."""
+def _state_after_boot(lab: Lab, host: str) -> None:
+    if host == WORLD:
+        _state_world(lab)
+
+
+def _state_hosts(lab: Lab) -> None:
+    """Writes how the control machine reaches the hosts: their keys and an ssh_config."""
     known, config = [], []
-    for host in hosts:
-        container = lab.container(host)
-        _, out = _exec(container, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")
-        key = " ".join(out.decode().split()[:2])
-        known.append(f"{host},{address(container)} {key}")
-        config.append(f"Host {host}\n  HostName {address(container)}\n  HostKeyAlias {host}\n")
-    (lab.state / "known_hosts").write_text("\n".join(known) + "\n")
-    (lab.state / "ssh_config").write_text(
+    for container in lab.containers():
+        host, address = host_name(container), network.address(container)
+        key = " ".join(_read(container, SSH_HOST_KEY).decode().split()[:2])
+        known.append(f"{host},{address} {key}\n")
+        config.append(f"Host {host}\n  HostName {address}\n  HostKeyAlias {host}\n")
+    _write(lab.state / "known_hosts", "".join(known))
+    _write(
+        lab.state / "ssh_config",
         "".join(config)
         + f"Host *\n  User ops\n  IdentityFile {shlex.quote(str(lab.state / 'ssh_key'))}\n  IdentitiesOnly yes\n"
-        + f"  UserKnownHostsFile {shlex.quote(str(lab.state / 'known_hosts'))}\n"
+        + f"  UserKnownHostsFile {shlex.quote(str(lab.state / 'known_hosts'))}\n",
     )
-    world = lab.container("world")
-    _, ca = _exec(world, "cat", "/var/lib/world/ca.pem")
-    (lab.state / "acme-api-ca.pem").write_bytes(ca)
-    (lab.state / "root-ca.pem").write_bytes(_issuing_root(world))
-    (lab.state / "grafana_source").write_text(_grafana_source(world))
-    step(f"{len(hosts)} machines up: {', '.join(hosts)}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Replaces the file in one step: somebody may be reading it."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def _state_world(lab: Lab) -> None:
+    """Writes what the control machine must know of `world`: its CA files, and where Grafana can come from."""
+    world = lab.container(WORLD)
+    root = _issuing_root(world)  # when it answers, the other files are there
+    (lab.state / "root-ca.pem").write_bytes(root)
+    (lab.state / "acme-api-ca.pem").write_bytes(_read(world, "/var/lib/world/ca.pem"))
+    _write(lab.state / "grafana_source", _grafana_source(world))
 
 
 def _grafana_source(world: Container) -> str:
@@ -283,12 +414,3 @@ def _issuing_root(world: Container) -> bytes:
     raise LabError(
         "The ACME CA of `world` does not answer: `docker exec <lab>-world journalctl -u world-pebble` says why."
     )
-
-
-def reboot(lab: Lab, host: str) -> None:
-    """Restarts a host as a power cycle would, and waits until it has booted."""
-    container = lab.container(host)
-    step(f"rebooting {host}")
-    container.restart(timeout=30)
-    _wait_booted(container)
-    _state_collect(lab, [box.labels["matchpoint.host"] for box in lab.containers()])

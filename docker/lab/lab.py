@@ -1,28 +1,50 @@
 """The lab's driver: production in containers on this machine.
 
 `up` boots `world` and the hosts of a topology, `down` removes what `up` made, `status` shows it, `info` prints where
-the site and its consoles are, `ssh HOST` opens a shell, `reboot HOST` is a power cycle, `mailbox` shows what mail relay
-and pager received, `console NAME` opens a tunnel.
+the site and its consoles are, `ssh HOST` opens a shell, `mailbox` shows what mail relay and pager received, `console
+NAME` opens a tunnel. For drills: `stop`, `start`, `kill` (a power cut) and `reboot` a host; `add` one to the running
+lab and `remove` it.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import daemon
 import hosts
 import images
+import network
+import topology
 from output import LabError
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".lab"
 CONSOLES = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
 ENGINE_FILE = STATE / "engine.env"  # read by the Makefile, so that Ansible's inventory asks the same engine
+INOTIFY_FILE = STATE / "inotify"
+
+
+@contextmanager
+def lock(name: str, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Labs are booted and removed at the same time: `engine` is shared by those who need it and taken by who stops it,
+    `prepare` by who starts it or builds images. Tells whether the lock was got; without `wait` it may not be.
+    """
+    STATE.mkdir(exist_ok=True)
+    with (STATE / f"{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def lab_open(name: str, *, start_engine: bool = False) -> hosts.Lab:
@@ -34,10 +56,26 @@ def lab_open(name: str, *, start_engine: bool = False) -> hosts.Lab:
     return hosts.Lab(client, name, STATE / name)
 
 
+def lab_prepare(name: str, machines: int) -> tuple[hosts.Lab, tuple[str, str]]:
+    """The lab and its images, on a machine with room for so many more machines; starts an engine if there is none."""
+    with lock("prepare"):
+        lab = lab_open(name, start_engine=True)
+        running = lab.client.containers.list(filters={"label": hosts.LABEL})
+        daemon.inotify_allow(len(running) + machines, INOTIFY_FILE)
+        return lab, images.ensure(lab.client)
+
+
 def command_up(args: argparse.Namespace) -> None:
-    topology = hosts.topology_read(args.topology)
-    lab = lab_open(args.lab, start_engine=True)
-    hosts.up(lab, images.ensure(lab.client), topology, publish=args.publish, package_cache=ROOT / ".cache" / "apt")
+    wanted = topology.read(args.topology)
+    with lock("engine", shared=True):
+        lab, found = lab_prepare(args.lab, len(wanted) + 1)
+        hosts.up(lab, found, args.topology, wanted, publish=args.publish, package_cache=ROOT / ".cache" / "apt")
+
+
+def command_add(args: argparse.Namespace) -> None:
+    with lock("engine", shared=True):
+        lab, found = lab_prepare(args.lab, 1)
+        hosts.add(lab, found, args.host, args.groups.replace(",", " ").split())
 
 
 def command_down(args: argparse.Namespace) -> None:
@@ -46,57 +84,91 @@ def command_down(args: argparse.Namespace) -> None:
         sys.stderr.write("No Docker engine answers: there is nothing to remove.\n")
         return
     hosts.down(hosts.Lab(client, args.lab, STATE / args.lab))
-    if daemon.stop_own(client):
-        ENGINE_FILE.unlink(missing_ok=True)
-    elif not client.containers.list(all=True, filters={"label": hosts.LABEL}):
-        daemon.give_back()
+    with lock("engine", wait=False) as alone:  # somebody may be booting another lab
+        if not alone or client.containers.list(all=True, filters={"label": hosts.LABEL}):
+            return
+        daemon.inotify_restore(INOTIFY_FILE)
+        if daemon.stop_own(client):
+            ENGINE_FILE.unlink(missing_ok=True)
+        else:
+            daemon.give_back()
 
 
 def command_status(args: argparse.Namespace) -> None:
-    for container in lab_open(args.lab).containers():
-        groups = container.labels.get("matchpoint.groups", "")
-        print(f"{container.labels['matchpoint.host']:8} {container.status:8} {hosts.address(container):15} {groups}")
+    containers = lab_open(args.lab).containers()
+    names = {box.labels.get("matchpoint.topology") for box in containers} - {None, ""}
+    print(f"lab {args.lab}, topology {', '.join(sorted(map(str, names))) or 'none: it is not up'}")
+    for box in containers:
+        groups = ", ".join(hosts.host_groups(box)) + (" (added)" if hosts.was_added(box) else "")
+        print(f"  {hosts.host_name(box):8} {box.status:8} {network.address(box):15} {groups}")
 
 
 def command_info(args: argparse.Namespace) -> None:
     """Where everything is, once the lab is deployed."""
     lab = lab_open(args.lab)
-    edge = next((box for box in lab.containers() if "edge" in box.labels["matchpoint.groups"]), None)
-    if edge is None:
+    edges = lab.hosts("edge")
+    if not edges:
         raise LabError(f"The lab '{args.lab}' has no edge host. `make up` boots one.")
-    published = edge.attrs["HostConfig"]["PortBindings"]
+    published = any(edge.attrs["HostConfig"]["PortBindings"] for edge in edges)
+    where = ", ".join(f"{hosts.host_name(edge)} is {network.address(edge)}" for edge in edges)
     print(f"""
-  Matchpoint is up.
+  Matchpoint is up on {len(lab.hosts())} host{"s" if len(lab.hosts()) > 1 else ""}.
 
-  Site         https://{hosts.SITE}/  {"" if published else f"(not published; the host is {hosts.address(edge)})"}
+  Site         https://{hosts.SITE}/  {"" if published else f"(not published; {where})"}
   Its CA       {lab.state / "root-ca.pem"}  (import it, or accept the warning)
   Staff area   https://{hosts.SITE}/admin/  (`make staff` makes the first account)
-  Prometheus   make console NAME=prometheus  (the consoles listen on the host's loopback; this opens a tunnel)
+  Prometheus   make console NAME=prometheus  (the consoles listen on a loopback address of their host: a tunnel)
   Alertmanager make console NAME=alertmanager
   Mail, pages  make mailbox  (what the lab's mail relay and pager received)
-  Secrets      inventories/lab/secrets/  (generated, readable by you alone)
-  Shell        make ssh HOST={edge.labels["matchpoint.host"]}
+  Secrets      {lab.state / "secrets"}/  (generated, readable by you alone)
+  Hosts        make lab-status
+  Shell        make ssh HOST={hosts.host_name(edges[0])}
 """)
 
 
-def command_ssh(args: argparse.Namespace, *options: str) -> None:
-    lab = lab_open(args.lab)
+def host_or_only(lab: hosts.Lab, name: str) -> str:
+    """The host that is named, or the lab's only one."""
+    if name:
+        return name
+    known = list(lab.topology())
+    if len(known) != 1:
+        raise LabError(f"Which host? Name it: HOST={' or HOST='.join(known or ['...'])}.")
+    return known[0]
+
+
+def ssh_exec(lab: hosts.Lab, *arguments: str) -> None:
+    """Becomes ssh."""
     ssh = shutil.which("ssh")
     if ssh is None:
         raise LabError("There is no ssh on this machine: apt-get install openssh-client.")
-    os.execv(ssh, ["ssh", "-F", str(lab.state / "ssh_config"), *options, args.host, *args.command])
+    os.execv(ssh, ["ssh", "-F", str(lab.state / "ssh_config"), *arguments])
 
 
-def command_reboot(args: argparse.Namespace) -> None:
-    hosts.reboot(lab_open(args.lab), args.host)
+def command_ssh(args: argparse.Namespace) -> None:
+    lab = lab_open(args.lab)
+    host = host_or_only(lab, args.host)
+    lab.container(host)
+    ssh_exec(lab, host, *args.command)
+
+
+def command_power(args: argparse.Namespace) -> None:
+    """stop, start, kill, reboot and remove: what a host can suffer."""
+    lab = lab_open(args.lab)
+    if args.action == "remove" and not args.host:
+        raise LabError("Which host shall go? Name it: HOST=...")
+    getattr(hosts, args.action)(lab, host_or_only(lab, args.host))
 
 
 def command_mailbox(args: argparse.Namespace) -> None:
     """The last mails, pages and heartbeats that `world` received."""
     lab = lab_open(args.lab)
-    address = hosts.address(lab.container("world"))
-    with urllib.request.urlopen(f"http://{address}:8080/events", timeout=10) as answer:
-        events = json.load(answer)
+    address = network.address(lab.container(topology.WORLD))
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy knows the lab
+    try:
+        with direct.open(f"http://{address}:8080/events", timeout=10) as answer:
+            events = json.load(answer)
+    except OSError as error:
+        raise LabError(f"`world` does not answer at {address}: {error}. `make lab-status` shows what runs.") from None
     for event in [event for event in events if event["kind"] != "deadman"][-args.last :]:
         at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
         if event["kind"] == "mail":
@@ -111,19 +183,25 @@ def command_mailbox(args: argparse.Namespace) -> None:
 
 
 def command_console(args: argparse.Namespace) -> None:
-    """Opens a tunnel to a console, which listens on its host's loopback only."""
+    """Opens a tunnel to a console, which listens on a loopback address of its host only."""
+    lab = lab_open(args.lab)
     port = CONSOLES[args.console]
-    args.host = next(
-        (
-            box.labels["matchpoint.host"]
-            for box in lab_open(args.lab).containers()
-            if "monitor" in box.labels["matchpoint.groups"]
-        ),
-        "",
+    monitors = [box for box in lab.hosts("monitor") if box.status == "running"]
+    if args.host:
+        monitors = [lab.container(args.host)]
+    for box in monitors:
+        if address := hosts.listener(box, port):
+            sys.stderr.write(
+                f"{args.console} of {hosts.host_name(box)} is at http://localhost:{port}/ until you press Ctrl-C.\n"
+            )
+            ssh_exec(
+                lab, "-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{port}:{address}:{port}",
+                hosts.host_name(box),
+            )  # fmt: skip
+    looked = ", ".join(map(hosts.host_name, monitors)) or "no running host of the group monitor"
+    raise LabError(
+        f"{args.console} does not listen on {looked}. `make lab-status` shows the hosts, `make deploy` mends them."
     )
-    sys.stderr.write(f"{args.console} is at http://localhost:{port}/ until you press Ctrl-C.\n")
-    args.command = []
-    command_ssh(args, "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{port}")
 
 
 def main() -> int:
@@ -145,17 +223,29 @@ def main() -> int:
     ):
         commands.add_parser(name).set_defaults(run=run)
     ssh = commands.add_parser("ssh", help="a shell on a host")
-    ssh.add_argument("host")
+    ssh.add_argument("host", nargs="?", default="")
     ssh.add_argument("command", nargs="*")
     ssh.set_defaults(run=command_ssh)
-    reboot = commands.add_parser("reboot", help="restart a host, as a power cycle would")
-    reboot.add_argument("host")
-    reboot.set_defaults(run=command_reboot)
+    for name, text in (
+        ("stop", "shut a host down in order"),
+        ("start", "boot a stopped host"),
+        ("kill", "cut a host's power"),
+        ("reboot", "restart a host in order"),
+        ("remove", "take a host away for good"),
+    ):
+        power = commands.add_parser(name, help=text)
+        power.add_argument("host", nargs="?", default="")
+        power.set_defaults(run=command_power, action=name)
+    add = commands.add_parser("add", help="boot one more host into the running lab")
+    add.add_argument("host")
+    add.add_argument("groups", help="its groups, e.g. app,monitor")
+    add.set_defaults(run=command_add)
     mailbox = commands.add_parser("mailbox", help="what the mail relay and the pager received")
     mailbox.add_argument("--last", type=int, default=10, metavar="N")
     mailbox.set_defaults(run=command_mailbox)
     console = commands.add_parser("console", help="a tunnel to a console")
     console.add_argument("console", choices=CONSOLES)
+    console.add_argument("--host", default="", help="which host of the group monitor (default: the first that runs)")
     console.set_defaults(run=command_console)
     args = parser.parse_args()
     try:

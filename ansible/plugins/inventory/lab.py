@@ -13,7 +13,8 @@ DOCUMENTATION = """
 name: lab
 short_description: hosts of a lab, from container labels
 description:
-  - Asks the Docker engine of E(DOCKER_HOST) for the running containers with the label C(matchpoint.lab=<lab>).
+  - Asks the Docker engine of E(DOCKER_HOST) for the containers with the label C(matchpoint.lab=<lab>). A host that is down
+    is still a host of the inventory, as in production.
   - The label C(matchpoint.host) names the host, C(matchpoint.groups) lists its groups. A container without groups (the
     world around the lab) is no host.
   - community.docker's inventory plugin names hosts after containers, which carry the name of their lab; alerts, worker
@@ -40,7 +41,7 @@ class InventoryModule(BaseInventoryPlugin):
         self._read_config_data(path)
         lab = self.get_option("lab")
         try:
-            containers = docker.from_env().containers.list(filters={"label": f"matchpoint.lab={lab}"})
+            containers = docker.from_env().containers.list(all=True, filters={"label": f"matchpoint.lab={lab}"})
         except DockerException as error:
             where = os.environ.get("DOCKER_HOST", "the default socket")
             raise AnsibleParserError(f"no Docker engine answers at {where}: {error}") from error
@@ -51,5 +52,6 @@ class InventoryModule(BaseInventoryPlugin):
             host = inventory.add_host(container.labels["matchpoint.host"])
             for name in groups:
                 inventory.add_host(host, group=inventory.add_group(name))
-            networks = container.attrs["NetworkSettings"]["Networks"]
-            inventory.set_variable(host, "ansible_host", networks[lab]["IPAddress"])
+            endpoint = container.attrs["NetworkSettings"]["Networks"][lab]
+            fixed = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
+            inventory.set_variable(host, "ansible_host", fixed or endpoint["IPAddress"])
