@@ -180,3 +180,27 @@ def test_wrong_settings_stop_the_deploy_before_a_host_is_touched(change, told):
     assert done.returncode != 0
     assert told in output
     assert "unreachable=0" in output
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"db": []}, "the inventory has no host in the group db, for example db: {hosts: {"),
+        ({"cache": ["data", "app1"]}, "the group cache has 2 hosts (app1, data): it can have one"),
+        ({"monitor": ["app1", "data", "front"]}, "the group monitor has 3 hosts (app1, data, front): it can have one"),
+        ({"app": ["app1", "app2", "twin"]}, "the hosts app1 and twin are both reached by SSH at 192.0.2.2:22"),
+    ],
+)  # fmt: skip
+def test_wrong_shapes_stop_the_deploy_before_a_host_is_touched(many, tmp_path, change, told):
+    inventory = yaml.safe_load(many.read_text())
+    inventory["all"]["hosts"]["twin"] = {"ansible_host": "192.0.2.2" if "app" in change else "192.0.2.9"}
+    inventory["all"]["children"]["edge"]["hosts"]["twin"] = {}
+    for group, hosts in change.items():
+        inventory["all"]["children"][group]["hosts"] = {name: {} for name in hosts}
+    path = tmp_path / "hosts.yml"
+    path.write_text(yaml.safe_dump(inventory))
+    done = ansible("ansible-playbook", "-i", path, ROOT / "ansible/site.yml")
+    output = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0
+    assert told in output
+    assert "unreachable=0" in output
