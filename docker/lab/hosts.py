@@ -208,6 +208,8 @@ def _refuse_mixture(lab: Lab, containers: dict[str, Container], name: str, wante
     there = {host: host_groups(box) for host, box in containers.items() if host != WORLD and not was_added(box)}
     faults = topology.differences(there, wanted)
     if faults:
+        faults += [f"{host} ({', '.join(groups)}) is wanted and not there" for host, groups in wanted.items()
+                   if host not in containers]  # fmt: skip
         booted = sorted({box.labels["matchpoint.topology"] for box in containers.values() if not was_added(box)})
         raise LabError(
             f"The lab '{lab.name}' was booted with the topology {', '.join(booted)} and is not what {name} says:\n  "

@@ -96,6 +96,9 @@ def command_down(args: argparse.Namespace) -> None:
 
 def command_status(args: argparse.Namespace) -> None:
     containers = lab_open(args.lab).containers()
+    if args.json:
+        print(json.dumps([hosts.described(box) for box in containers]))
+        return
     names = {box.labels.get("matchpoint.topology") for box in containers} - {None, ""}
     print(f"lab {args.lab}, topology {', '.join(sorted(map(str, names))) or 'none: it is not up'}")
     for box in containers:
@@ -131,8 +134,10 @@ def host_or_only(lab: hosts.Lab, name: str) -> str:
     if name:
         return name
     known = list(lab.topology())
-    if len(known) != 1:
-        raise LabError(f"Which host? Name it: HOST={' or HOST='.join(known or ['...'])}.")
+    if not known:
+        raise LabError(f"The lab '{lab.name}' is not up: `make lab` boots it.")
+    if len(known) > 1:
+        raise LabError(f"Which host? Name it: HOST={' or HOST='.join(known)}.")
     return known[0]
 
 
@@ -191,13 +196,10 @@ def command_console(args: argparse.Namespace) -> None:
         monitors = [lab.container(args.host)]
     for box in monitors:
         if address := hosts.listener(box, port):
-            sys.stderr.write(
-                f"{args.console} of {hosts.host_name(box)} is at http://localhost:{port}/ until you press Ctrl-C.\n"
-            )
-            ssh_exec(
-                lab, "-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{port}:{address}:{port}",
-                hosts.host_name(box),
-            )  # fmt: skip
+            host, local = hosts.host_name(box), args.port or port
+            sys.stderr.write(f"{args.console} of {host} is at http://localhost:{local}/ until you press Ctrl-C.\n")
+            forward = ["-L", f"127.0.0.1:{local}:{address}:{port}"]
+            ssh_exec(lab, "-N", "-o", "ExitOnForwardFailure=yes", *forward, host)
     looked = ", ".join(map(hosts.host_name, monitors)) or "no running host of the group monitor"
     raise LabError(
         f"{args.console} does not listen on {looked}. `make lab-status` shows the hosts, `make deploy` mends them."
@@ -216,12 +218,11 @@ def main() -> int:
     up.add_argument("--topology", default="single", help="a file of docker/lab/topologies (default: single)")
     up.add_argument("--publish", action="store_true", help="publish the site on 127.0.0.1, ports 80 and 443")
     up.set_defaults(run=command_up)
-    for name, run in (
-        ("down", command_down),
-        ("status", command_status),
-        ("info", command_info),
-    ):
-        commands.add_parser(name).set_defaults(run=run)
+    commands.add_parser("down", help="remove the lab").set_defaults(run=command_down)
+    commands.add_parser("info", help="where the site and its consoles are").set_defaults(run=command_info)
+    status = commands.add_parser("status", help="the hosts, their states and addresses")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(run=command_status)
     ssh = commands.add_parser("ssh", help="a shell on a host")
     ssh.add_argument("host", nargs="?", default="")
     ssh.add_argument("command", nargs="*")
@@ -245,6 +246,7 @@ def main() -> int:
     mailbox.set_defaults(run=command_mailbox)
     console = commands.add_parser("console", help="a tunnel to a console")
     console.add_argument("console", choices=CONSOLES)
+    console.add_argument("--port", type=int, help="local port (default: the console's own)")
     console.add_argument("--host", default="", help="which host of the group monitor (default: the first that runs)")
     console.set_defaults(run=command_console)
     args = parser.parse_args()

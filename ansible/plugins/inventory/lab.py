@@ -13,8 +13,8 @@ DOCUMENTATION = """
 name: lab
 short_description: hosts of a lab, from container labels
 description:
-  - Asks the Docker engine of E(DOCKER_HOST) for the containers with the label C(matchpoint.lab=<lab>). A host that is down
-    is still a host of the inventory, as in production.
+  - Asks the Docker engine of E(DOCKER_HOST) for the containers with the label C(matchpoint.lab=<lab>). A host that is
+    down is still a host of the inventory, as in production.
   - The label C(matchpoint.host) names the host, C(matchpoint.groups) lists its groups. A container without groups (the
     world around the lab) is no host.
   - community.docker's inventory plugin names hosts after containers, which carry the name of their lab; alerts, worker
