@@ -83,6 +83,16 @@ def was_added(container: Container) -> bool:
     return not container.labels.get("matchpoint.topology")
 
 
+def described(container: Container) -> dict[str, Any]:
+    """What programs want to know of a machine of the lab."""
+    return {
+        "host": host_name(container),
+        "groups": host_groups(container),
+        "state": container.status,
+        "address": network.address(container),
+    }
+
+
 def up(lab: Lab, images: tuple[str, str], name: str, wanted: Topology, *, publish: bool, package_cache: Path) -> None:
     """Boots `world` and every host of the topology `name` that is not running, and waits until all have booted."""
     containers = {host_name(container): container for container in lab.containers()}
