@@ -1,6 +1,8 @@
-"""The lab that the tests of `tests/lab` and `tests/e2e` share: booted from nothing for the run, removed after it.
+"""The labs that tests boot: driven as a user drives them, by `make`, SSH and HTTP.
 
-``KEEP_LAB=1`` leaves it running, for looking around after a failure; the next run then starts from what is there.
+The lab `matchpoint-test` is shared by the tests of `tests/lab` and `tests/e2e`: booted from nothing for the run, and
+removed after it. ``KEEP_LAB=1`` leaves every lab running, for looking around after a failure; the next run then starts
+from what is there.
 """
 
 import json
@@ -8,8 +10,10 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,47 +22,133 @@ import pytest
 import requests
 
 ROOT = Path(__file__).parents[1]
-NAME = "matchpoint-test"
+KEEP = os.environ.get("KEEP_LAB") == "1"
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A booted lab, driven as a user would: by `make`, SSH and HTTP."""
+    """A lab of any topology; a host is called by its name in there."""
 
-    state: Path = ROOT / ".lab" / NAME
+    name: str = "matchpoint-test"
+    topology: str = "single"
 
-    def make(self, *arguments: str, timeout_s: float = 900) -> str:
+    @property
+    def state(self) -> Path:
+        """The lab's folder: keys, ssh_config, CA files and secrets."""
+        return ROOT / ".lab" / self.name
+
+    # The control machine
+
+    def make(self, *arguments: str, timeout_s: float = 1800) -> str:
         """The output of `make ARGUMENTS` on this lab; a failure fails the test with the end of the output."""
-        command = ["make", "-C", str(ROOT), *arguments, f"LAB={NAME}", "PUBLISH=0"]
+        settings = (f"LAB={self.name}", f"TOPOLOGY={self.topology}", "PUBLISH=0")
+        command = ["make", "-C", str(ROOT), *arguments, *settings]
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
         output = done.stdout + done.stderr
         assert done.returncode == 0, f"make {' '.join(arguments)} exited {done.returncode}:\n{output[-6000:]}"
         return output
 
-    def run(self, host: str, command: str, *, stdin: str = "") -> str:
-        """The output of a command as root on a host."""
-        ssh = ["ssh", "-F", str(self.state / "ssh_config"), host, f"sudo sh -c {shlex.quote(command)}"]
-        done = subprocess.run(ssh, input=stdin, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, f"{host}: {command} exited {done.returncode}: {done.stdout}{done.stderr}"
-        return done.stdout.strip()
+    def machines(self) -> list[dict[str, Any]]:
+        """`world` and the hosts as they are now: {host, groups, state ("running", "exited", ...), address}."""
+        command = [sys.executable, "docker/lab/lab.py", "--lab", self.name, "status", "--json"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
-    def query(self, sql: str, *, host: str = "mp1") -> Any:
-        """What PostgreSQL answers to a query whose one column of one row is JSON."""
-        return json.loads(self.run(host, "sudo -u postgres psql -d matchpoint --no-psqlrc -qAt", stdin=sql))
+    def hosts(self, group: str = "") -> list[str]:
+        """The hosts, or those of a group, in the order of the inventory, whether they run or not."""
+        return [box["host"] for box in self.machines() if (group in box["groups"] if group else box["host"] != "world")]
 
     def address(self, host: str) -> str:
+        """The address of a host, or of `world`; a host keeps it as long as it exists."""
         config = (self.state / "ssh_config").read_text()
-        found = re.search(rf"^Host {host}\n  HostName (\S+)", config, re.MULTILINE)
+        found = re.search(rf"^Host {re.escape(host)}\n  HostName (\S+)", config, re.MULTILINE)
         assert found, f"no host {host} in {self.state}/ssh_config"
         return found[1]
 
-    def events(self, kind: str, since: float) -> list[dict[str, Any]]:
-        """What the mail relay, the pager or the dead man's switch of `world` received since a time (unix seconds)."""
-        answer = requests.get(
-            f"http://{self.address('world')}:8080/events", params={"kind": kind, "since": str(since)}, timeout=10
+    # The hosts
+
+    def ssh(self, host: str, command: str) -> list[str]:
+        """The words of a command line that runs a command as root on a host."""
+        return ["ssh", "-F", str(self.state / "ssh_config"), host, f"sudo sh -c {shlex.quote(command)}"]
+
+    def run(self, host: str, command: str, *, stdin: str = "", timeout_s: float = 120) -> str:
+        """The output of a command as root on a host; a failure fails the test."""
+        done = subprocess.run(
+            self.ssh(host, command), input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
         )
+        assert done.returncode == 0, f"{host}: {command} exited {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def query(self, sql: str, *, host: str = "") -> Any:
+        """What PostgreSQL answers to a query whose one column of one row is JSON; on the first host of the database."""
+        psql = "sudo -u postgres psql -d matchpoint --no-psqlrc -qAt"
+        return json.loads(self.run(host or self.hosts("db")[0], psql, stdin=sql))
+
+    # Drills
+
+    def stop(self, host: str) -> None:
+        """Shuts a host down in order; returns when it is down."""
+        self.make("lab-stop", f"HOST={host}")
+
+    def kill(self, host: str) -> None:
+        """Cuts a host's power."""
+        self.make("lab-kill", f"HOST={host}")
+
+    def start(self, host: str) -> None:
+        """Boots a host that was stopped or killed; returns when it is up, with all its units."""
+        self.make("lab-start", f"HOST={host}")
+
+    def reboot(self, host: str) -> None:
+        """Restarts a host in order; returns when it is up, with all its units."""
+        self.make("lab-reboot", f"HOST={host}")
+
+    @contextmanager
+    def down(self, host: str, *, power_cut: bool = False) -> Iterator[float]:
+        """A host that is down within the block and up again after it. Gives the time when it began (unix seconds)."""
+        began = time.time()
+        (self.kill if power_cut else self.stop)(host)
+        try:
+            yield began
+        finally:
+            self.start(host)
+
+    # The world around
+
+    def events(self, kind: str, since: float) -> list[dict[str, Any]]:
+        """What the mail relay, the pager or the dead man's switch of `world` received since a time (unix seconds).
+
+        ``kind`` is `mail`, `pager` or `deadman`; an event has `kind`, `at`, and what docker/lab/world/recorder.py says.
+        """
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy knows the lab
+            answer = session.get(
+                f"http://{self.address('world')}:8080/events", params={"kind": kind, "since": str(since)}, timeout=10
+            )
         answer.raise_for_status()
         return answer.json()
+
+    def pages(self, alert: str, status: str, since: float) -> list[dict[str, Any]]:
+        """The pages about an alert that arrived since a time (unix seconds); ``status`` is `firing` or `resolved`."""
+        return [
+            event
+            for event in self.events("pager", since)
+            if event["body"]["status"] == status
+            and any(one["labels"]["alertname"] == alert for one in event["body"]["alerts"])
+        ]
+
+
+@contextmanager
+def booted(lab: Lab) -> Iterator[Lab]:
+    """The lab, booted from nothing and removed afterwards."""
+    if not KEEP:
+        lab.make("down")
+    lab.make("lab")
+    try:
+        yield lab
+    finally:
+        if not KEEP:
+            lab.make("down")
 
 
 def poll(condition: Callable[[], Any], *, within_s: float, every_s: float = 0.5, what: str) -> Any:
@@ -85,14 +175,8 @@ def recap(output: str) -> dict[str, int]:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    booted = Lab()
-    keep = os.environ.get("KEEP_LAB") == "1"
-    if not keep:
-        booted.make("down")
-    booted.make("lab")
-    yield booted
-    if not keep:
-        booted.make("down")
+    with booted(Lab()) as single:
+        yield single
 
 
 @dataclass(frozen=True)

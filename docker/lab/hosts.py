@@ -103,7 +103,7 @@ def up(lab: Lab, images: tuple[str, str], name: str, wanted: Topology, *, publis
     free = network.addresses(net, list(containers.values()))
     package_cache.mkdir(parents=True, exist_ok=True)
     package_cache.chmod(0o777)  # written by the cache's user inside the container
-    first_edge = next(host for host, groups in wanted.items() if "edge" in groups)
+    first_edge = min(host for host, groups in wanted.items() if "edge" in groups)  # as in the inventory
     site_ports: dict[int | str, Any] = {"80/tcp": ("127.0.0.1", 80), "443/tcp": ("127.0.0.1", 443)} if publish else {}
 
     machines: Topology = {WORLD: []} | wanted
