@@ -1,8 +1,10 @@
 """Build the release on the control machine: libraries, app and static files in one archive that hosts only unpack.
 
 The id is a hash of everything that goes in (code, lock file, this builder, machine), so an unchanged checkout is an
-unchanged release and costs nothing. Prints `{"release", "archive", "sha256"}` as JSON. The archive ends with
+unchanged release and costs nothing. Prints `{"release", "archive", "sha256", "static"}` as JSON. The archive ends with
 manifest.json, which names every file with its SHA-256: a release without it is not completely unpacked.
+
+MATCHPOINT_APP names another tree than this checkout's `app/` to build from.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-APP = ROOT / "app"
+APP = Path(os.environ.get("MATCHPOINT_APP") or ROOT / "app")
 CACHE = ROOT / ".cache" / "releases"
 PYTHON = "3.13"  # Debian 13's
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "aarch64": "aarch64-manylinux_2_28"}
@@ -55,6 +58,8 @@ def files(folder: Path) -> list[Path]:
 
 
 def app_copy(target: Path) -> None:
+    if not (APP / "manage.py").exists():
+        raise BuildError(f"MATCHPOINT_APP is {APP}: there is no app, which would have a manage.py")
     shutil.copytree(APP, target, ignore=LEFT_OUT)
 
 
@@ -106,7 +111,7 @@ def static_collect(app: Path, static: Path) -> None:
 
 
 def pack(tree: Path, archive: Path) -> None:
-    """A reproducible archive: sorted, without times and owners, the manifest last."""
+    """An archive that is sorted, without times and owners, the manifest last."""
     names = [path.name for path in sorted(tree.iterdir()) if path.name != "manifest.json"] + ["manifest.json"]
     draft = archive.with_suffix(f".{os.getpid()}.draft")  # two deploys may build at a time
     run(
@@ -133,11 +138,32 @@ def build(machine: str) -> str:
         static_collect(tree / "app", tree / "static")
         shutil.copytree(libraries(locked, machine), tree / "lib", symlinks=True)
         listed = {str(path.relative_to(tree)): digest(path) for path in files(tree)}
-        manifest = {"release": name, "python": PYTHON, "machine": machine, "files": listed}
+        built = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        manifest = {"release": name, "built": built, "python": PYTHON, "machine": machine, "files": listed}
         (tree / "manifest.json").write_text(json.dumps(manifest, indent=0, sort_keys=True) + "\n")
         pack(tree, archive)
     prune(archive)
     return name
+
+
+def static_archive(archive: Path) -> str:
+    """An archive of the release's static files alone, for hosts that serve them and run nothing else.
+
+    "" when the release is gone from here.
+    """
+    target = CACHE / "static" / archive.name
+    target.parent.mkdir(exist_ok=True)
+    if archive.exists() and not target.exists():
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            run(
+                program("tar", "tar"), "--extract", "--file", archive, "--use-compress-program",
+                program("zstd", "zstd"), "--directory", scratch, "static", "manifest.json",
+            )  # fmt: skip
+            pack(Path(scratch), target)
+    for path in target.parent.glob("*.tar.zst"):
+        if not (CACHE / path.name).exists():
+            path.unlink(missing_ok=True)
+    return str(target) if target.exists() else ""
 
 
 def prune(newest: Path) -> None:
@@ -158,7 +184,8 @@ def main() -> int:
         name = args.release or build(args.machine)
         archive = CACHE / f"{name}.tar.zst"  # an earlier release may be gone from here, and still be on the hosts
         checksum = digest(archive) if archive.exists() else ""
-        print(json.dumps({"release": name, "archive": str(archive), "sha256": checksum}))
+        static = static_archive(archive)
+        print(json.dumps({"release": name, "archive": str(archive), "sha256": checksum, "static": static}))
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
