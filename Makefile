@@ -40,6 +40,10 @@ UV     := .tools/bin/uv
 RUN    := $(UV) run --frozen --quiet
 DRIVER := $(RUN) python docker/lab/lab.py --lab $(LAB)
 
+# What the deploy lock on the hosts says, and whether somebody else's is taken (UNLOCK=1)
+export MATCHPOINT_REASON = $(or $(REASON),make $(MAKECMDGOALS))
+export MATCHPOINT_UNLOCK := $(UNLOCK)
+
 # options of `make deploy`
 PLAYBOOK_FLAGS := $(if $(filter 1,$(CHECK)),--check --diff) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TAGS),--tags $(TAGS)) $(ARGS)
 
@@ -124,9 +128,36 @@ verify: ops-tools ## Test the deployed hosts of INVENTORY; changes nothing on th
 	@$(RUN) pytest tests/infra --inventory $(INVENTORY) $(ARGS)
 	$(MAKE) gate
 
+.PHONY: rollback
+rollback: ops-tools ## Back to the previous release, in seconds (RELEASE=id: to that one)
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/rollback.yml -e rollback_release='$(RELEASE)' $(ARGS)
+
+.PHONY: releases
+releases: ops-tools ## Which releases each app host has, and what each worker runs
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/releases.yml $(ARGS)
+
 .PHONY: staff
 staff: ops-tools ## Make the first staff account (NAME=you EMAIL=you@example.com); prints how to set its password
 	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/staff.yml -e staff_name='$(NAME)' -e staff_email='$(EMAIL)'
+
+# A dead host must not hold this up: no shared connections that wait for it, and short timeouts
+.PHONY: promote
+promote: ops-tools ## Make the standby database the primary (FENCE=1: stop the old one first; CONFIRM=host: it is off)
+	@ANSIBLE_TIMEOUT=5 ANSIBLE_SSH_ARGS="-o ControlMaster=no -o PreferredAuthentications=publickey -o ServerAliveInterval=3" \
+	  $(RUN) ansible-playbook -i $(INVENTORY) ansible/promote.yml -e promote_fence='$(FENCE)' -e promote_confirm='$(CONFIRM)' $(ARGS)
+
+.PHONY: rejoin
+rejoin: ops-tools ## Make a standby of a database host that was the primary, or fell behind (HOST=db1)
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/rejoin.yml -e rejoin_host='$(HOST)' $(ARGS)
+
+# A new CA takes three rounds: everybody trusts it, it issues, nobody trusts the old one any more
+.PHONY: rotate-certificates
+rotate-certificates: ops-tools ## New certificates of the hosts for each other, without an interruption (CA=1: and a new CA)
+	@started=$$(date +%s)
+	for stage in $(if $(filter 1,$(CA)),begin switch end,''); do
+	  $(RUN) ansible-playbook -i $(INVENTORY) ansible/site.yml --tags mesh,alertmanager \
+	    -e rotate_before=$$started -e rotate_stage=$$stage $(ARGS)
+	done
 
 ##@ Develop
 .PHONY: test

@@ -121,42 +121,49 @@ def test_many_hosts_reach_each_other(many):
     assert reached == {(at["data"], 5432): "192.0.2.1", (at["data"], 6379): "192.0.2.1"}
 
 
-def test_hosts_get_certificates_for_each_other_once(tmp_path):
-    def ask(**options):
-        extra = "".join(f", {name}={value!r}" for name, value in options.items())
-        lookup = f"lookup('host_certificate', 'app1', directory='{tmp_path}/ca', addresses=['192.0.2.2']{extra})"
-        done = ansible(
-            "ansible", "localhost", "--inventory", "localhost,", "--connection", "local", "--playbook-dir",
-            ROOT / "ansible", "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ {lookup}.certificate }}}}",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return x509.load_pem_x509_certificate((tmp_path / "ca/hosts/app1.pem").read_bytes())
+def certificate(folder, **options):
+    """The certificate that the host app1 gets from the CA in a folder, and the subjects of the CAs to trust."""
+    extra = "".join(f", {name}={value!r}" for name, value in options.items())
+    lookup = f"lookup('host_certificate', 'app1', directory='{folder}', addresses=['192.0.2.2']{extra})"
+    done = ansible(
+        "ansible", "localhost", "--inventory", "localhost,", "--connection", "local", "--playbook-dir",
+        ROOT / "ansible", "--module-name", "ansible.builtin.debug",
+        "--args", f"msg={{{{ {lookup} | combine({{'key': ''}}) | to_json }}}}",
+        ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
+        ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
+    answer = report["plays"][0]["tasks"][0]["hosts"]["localhost"]["msg"]
+    answer = json.loads(answer) if isinstance(answer, str) else answer
+    trusted = x509.load_pem_x509_certificates(answer["ca"].encode())
+    return x509.load_pem_x509_certificate(answer["certificate"].encode()), trusted
 
-    first = ask()
-    first.verify_directly_issued_by(x509.load_pem_x509_certificate((tmp_path / "ca/ca.pem").read_bytes()))
+
+def test_hosts_get_certificates_for_each_other_once(tmp_path):
+    first, (authority,) = certificate(tmp_path / "ca")
+    first.verify_directly_issued_by(authority)
     names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["app1"]
     assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["192.0.2.2"]
     assert stat.S_IMODE((tmp_path / "ca/hosts/app1.key").stat().st_mode) == 0o600
-    assert ask().serial_number == first.serial_number
-    assert ask(issued_after=int(time.time()) + 60).serial_number != first.serial_number
+    assert certificate(tmp_path / "ca")[0].serial_number == first.serial_number
+    assert certificate(tmp_path / "ca", issued_after=int(time.time()) + 60)[0].serial_number != first.serial_number
 
 
-def test_secrets_are_made_once_and_never_in_check_mode(tmp_path):
-    folder = tmp_path / "secrets"
-    lookup = [
-        "localhost", "--inventory", "localhost,", "--connection", "local", "--playbook-dir", ROOT / "ansible",
-        "--module-name", "ansible.builtin.debug",
-        "--args", f"msg={{{{ lookup('secret', 'one', directory='{folder}') }}}}",
-    ]  # fmt: skip
-    assert ansible("ansible", *lookup, "--check").returncode == 0
-    assert not folder.exists()
-    assert ansible("ansible", *lookup).returncode == 0
-    first = (folder / "one").read_text()
-    assert len(first.strip()) == 40
-    assert stat.S_IMODE((folder / "one").stat().st_mode) == 0o600
-    assert first.strip() in ansible("ansible", *lookup).stdout
-    assert (folder / "one").read_text() == first
+def test_another_ca_is_trusted_before_it_issues_and_the_old_one_until_after(tmp_path):
+    before, (old,) = certificate(tmp_path / "ca")
+    begun, trusted = certificate(tmp_path / "ca", stage="begin")
+    assert begun.serial_number == before.serial_number
+    assert trusted[0] == old
+    assert len(trusted) == 2
+    switched, also_trusted = certificate(tmp_path / "ca", stage="switch")
+    switched.verify_directly_issued_by(trusted[1])
+    assert set(also_trusted) == set(trusted)
+    assert certificate(tmp_path / "ca", stage="begin")[1] == also_trusted
+    ended, (remaining,) = certificate(tmp_path / "ca", stage="end")
+    assert remaining == trusted[1]
+    assert ended.serial_number == switched.serial_number
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import datetime
 import fcntl
 import ipaddress
 import os
+import shutil
 from pathlib import Path
 
 from ansible.plugins.lookup import LookupBase
@@ -21,7 +22,7 @@ description:
   - Returns a dict with C(certificate), C(key) and C(ca), all PEM. What is missing is made and stored in O(directory).
   - A certificate is made anew when two thirds of its life are over, when its CA or the host's addresses change, or
     when it is older than O(issued_after).
-  - C(ca) is every CA to trust, which while the CA is being changed is more than one.
+  - C(ca) is every CA to trust: more than one while the CA is changed, in three runs over all hosts, see O(stage).
   - In check mode nothing is stored, and the values are stand-ins.
 options:
   _terms:
@@ -40,12 +41,19 @@ options:
     description: make certificates anew that are older than this time (s since 1970)
     default: 0
     type: int
+  stage:
+    description:
+      - C(begin) makes the next CA, which everybody then trusts; C(switch) makes it the one that issues; C(end) trusts
+        the old one no more. Each is harmless when it is done already.
+    choices: ["", begin, switch, end]
+    default: ""
+    type: str
 """
 
 CA_DAYS = 3650
 HOST_DAYS = 396
 BOTH_ENDS = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-NEXT, OLD = "next", "old"  # beside `ca`, while the CA is being changed: see docs/hosts.md
+NEXT, OLD = "next", "old"  # beside `ca`, while the CA is changed
 
 
 class LookupModule(LookupBase):
@@ -59,7 +67,9 @@ class LookupModule(LookupBase):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (directory / ".lock").open("w") as lock:  # hosts are worked on in parallel
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return [Authority(directory).host(str(name), addresses, after) for name in terms]
+            authority = Authority(directory)
+            authority.change(self.get_option("stage"))
+            return [authority.host(str(name), addresses, after) for name in terms]
 
 
 class Authority:
@@ -69,6 +79,18 @@ class Authority:
         self._directory = directory
         if not (directory / "ca.pem").exists():
             self.make("ca")
+
+    def change(self, stage: str) -> None:
+        """One step on the way to another CA."""
+        ca, following, old = (self._directory / f"{name}.pem" for name in ("ca", NEXT, OLD))
+        if stage == "begin" and not following.exists() and not old.exists():
+            self.make(NEXT)
+        elif stage == "switch" and following.exists():
+            shutil.copy2(ca, old)
+            following.with_suffix(".key").replace(ca.with_suffix(".key"))
+            following.replace(ca)
+        elif stage == "end":
+            old.unlink(missing_ok=True)
 
     def make(self, name: str) -> None:
         """A new CA under the name `ca` or `next`."""

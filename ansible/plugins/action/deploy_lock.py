@@ -1,0 +1,88 @@
+"""Take or give back the deploy lock of a host: this side knows who asks, and whether the holder still lives."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def process(pid: int) -> dict[str, Any]:
+    """What tells a process from every other one: the machine's boot, the PID namespace, the PID and when it began."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return {
+        "boot": BOOT.read_text().strip(),
+        "namespace": os.stat("/proc/self/ns/pid").st_ino,
+        "pid": pid,
+        "began": int(stat.rpartition(")")[2].split()[19]),
+    }
+
+
+def token(of: dict[str, Any]) -> str:
+    return "-".join(str(of[key]) for key in ("boot", "namespace", "pid", "began"))
+
+
+def is_gone(holder: dict[str, Any]) -> bool:
+    """True only when the holder was a process of this machine that has ended."""
+    here = process(os.getpid())
+    if any(holder.get(key) != here[key] for key in ("boot", "namespace")):
+        return False
+    try:
+        return process(holder["pid"])["began"] != holder["began"]
+    except (OSError, KeyError, IndexError):
+        return True
+
+
+def sentence(lock: dict[str, Any]) -> str:
+    since, pid = lock.get("since", "?"), lock.get("process", {}).get("pid", "?")
+    return f"{lock.get('who')} since {since} (process {pid}): {lock.get('why', '?')}"
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        state = self._task.args.get("state", "present")
+        if self._task.check_mode:
+            return {"skipped": True, "msg": "check mode takes no lock"}
+        playbook = process(os.getppid())  # Ansible runs each task in a child process
+        lock = {
+            "token": self._task.args.get("token") or token(playbook),
+            "who": f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}",
+            "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            "why": os.environ.get("MATCHPOINT_REASON") or "ansible-playbook",
+            "process": playbook,
+        }
+        result = self._call(task_vars, state=state, lock=lock)
+        if (held := result.get("held")) is None:
+            return result
+        host = task_vars["inventory_hostname"] if task_vars else "the host"
+        if is_gone(held.get("process", {})):
+            self._display.display(f"{host}: taking the lock over from a playbook that was killed: {sentence(held)}")
+        elif os.environ.get("MATCHPOINT_UNLOCK") == "1":
+            self._display.display(f"{host}: taking the lock, as UNLOCK=1 says, from {sentence(held)}")
+        else:
+            raise AnsibleActionFail(
+                f"{host} is locked by {sentence(held)}. Nothing was changed. Wait until that is done; "
+                "if it is not going on any more, say UNLOCK=1, e.g. `make deploy UNLOCK=1`."
+            )
+        result = self._call(task_vars, state=state, lock=lock, replaces=held["token"])
+        if "held" in result:
+            raise AnsibleActionFail(f"{host} was locked in the same moment by {sentence(result['held'])}.")
+        return result
+
+    def _call(self, task_vars: dict[str, Any] | None, **arguments: Any) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(
+            module_name="deploy_lock", module_args=arguments, task_vars=task_vars
+        )
+        return result

@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+"""Write or remove the lock that says who works on a host; the action plugin of the same name decides."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: deploy_lock
+short_description: the deploy lock of a host
+description:
+  - A file on the host says who works on it, since when and why, so that no two playbooks change a site at a time.
+  - It stays when its playbook is killed. The next one from the same control machine sees that the process is gone and
+    takes the lock over; anybody else is told whose it is.
+  - The lock is no state of the service, so the module never reports a change; in check mode it does nothing.
+options:
+  state: {description: take the lock or give it back, choices: [present, absent], default: present}
+  path: {description: the file, type: path, default: /run/matchpoint/deploy.lock}
+  lock: {description: what to write, filled in by the action plugin, type: dict, default: {}}
+  replaces: {description: token of the lock that may be replaced, type: str, default: ""}
+"""
+
+
+def read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return {"who": "somebody", "token": "unreadable"}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"choices": ["present", "absent"], "default": "present"},
+            "path": {"type": "path", "default": "/run/matchpoint/deploy.lock"},
+            "lock": {"type": "dict", "default": {}},
+            "replaces": {"type": "str", "default": "", "no_log": False},
+        }
+    )
+    path, wanted = Path(module.params["path"]), module.params["lock"]
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # until this process ends: two may come for the same stale lock
+    there = read(path)
+    is_mine = there.get("token") == wanted["token"]
+    if module.params["state"] == "absent":
+        if is_mine:
+            path.unlink()
+        module.exit_json(changed=False, released=is_mine)
+    if there and not is_mine and there.get("token") != module.params["replaces"]:
+        module.exit_json(changed=False, held=there)
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(json.dumps(wanted) + "\n")
+    draft.chmod(0o644)
+    draft.replace(path)
+    module.exit_json(changed=False, token=wanted["token"])
+
+
+if __name__ == "__main__":
+    main()
