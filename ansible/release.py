@@ -152,7 +152,7 @@ def static_archive(archive: Path) -> str:
     "" when the release is gone from here.
     """
     target = CACHE / "static" / archive.name
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     if archive.exists() and not target.exists():
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             run(

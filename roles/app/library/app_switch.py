@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -17,22 +21,35 @@ module: app_switch
 short_description: switch workers to a release
 description:
   - Compares what each worker runs with (its process's own environment) to what it should run with, and restarts the
-    workers that differ, one at a time, each until it answers C(/readyz) with 200. An interrupted run is therefore
-    finished by the next.
-  - When a worker does not become ready, all restarted workers go back to the release that they came from, C(current)
-    stays where it is, and the module fails with the last lines of the worker's journal.
+    workers that differ, one at a time. A stop is a drain; a start is good when C(/readyz) answered 200 three times in a
+    row and, for live workers, a match was played on it. An interrupted run is therefore finished by the next.
+  - When a worker fails, all restarted workers go back to the release and the configuration that they came from,
+    C(current) stays where it is, and the module fails with the last lines of the worker's journal.
+  - A host that serves nobody yet starts all workers at a time.
+  - Without O(release) and O(undo) it changes nothing and tells the host's releases and what its workers run.
 options:
   root: {description: "folder with C(releases), C(current) and C(previous)", type: path, required: true}
-  release: {description: id of the release, type: str, required: true}
-  config: {description: hash of everything else that asks for a restart, type: str, required: true}
-  address: {description: where the workers listen, type: str, required: true}
-  workers: {description: "instances, C(<template>@<port>)", type: list, elements: str, required: true}
+  release: {description: id of the release, type: str, default: ""}
+  config: {description: "hash of what else asks for a restart; empty for what served last", type: str, default: ""}
+  files: {description: the files that O(config) stands for, type: list, elements: path, default: []}
+  undo: {description: return to what served before the last switch, type: bool, default: false}
+  address: {description: where the workers listen, type: str, default: 127.0.0.1}
+  host: {description: the host in the names of live workers, type: str, default: ""}
+  workers: {description: "instances, C(<template>@<port>)", type: list, elements: str, default: []}
+  play: {description: play a match on a restarted live worker, type: bool, default: false}
   ready_seconds: {description: how long a worker may take until it is ready, type: int, default: 40}
   keep: {description: releases to keep, type: int, default: 3}
 """
 
 STAMP = "MATCHPOINT_DEPLOYED"
 RELEASE_ENV = Path("/etc/matchpoint/release.env")
+GLOBS = ("matchpoint-web@*.service", "matchpoint-live@*.service")
+READY_IN_A_ROW = 3
+READY_GAP_SECONDS = 0.6  # an answer of /readyz holds for a second: three span two of them
+CRASHES_MAX = 3
+MATCH_SECONDS = 60
+OTHER_SWITCH_SECONDS = 300
+PROBE_COMMAND = "app/*/management/commands/probe_match.py"
 
 
 class NotReady(Exception):
@@ -43,8 +60,19 @@ class Switch:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.root = Path(module.params["root"])
-        self.release = module.params["release"]
-        self.stamp = f"{self.release}-{module.params['config']}"
+        self.address: str = module.params["address"]
+        self.workers: list[str] = module.params["workers"]
+        self.files = [Path(path) for path in module.params["files"]]
+        self.journal: list[str] = []
+        if not (self.is_looking or module.check_mode):
+            self.alone()
+        self.served: dict[str, dict[str, Any]] = self.served_read()
+
+    @property
+    def is_looking(self) -> bool:
+        return not (self.module.params["release"] or self.module.params["undo"])
+
+    # What there is
 
     def systemctl(self, *arguments: str, check: bool = True) -> str:
         _, out, _ = self.module.run_command(["systemctl", *arguments], check_rc=check)
@@ -55,97 +83,218 @@ class Switch:
         path = self.root / name
         return path.readlink().name if path.is_symlink() else ""
 
+    def running(self) -> dict[str, str]:
+        """Worker -> the stamp that its process was started with, "" for one that does not run.
+
+        Also those that are not wanted (any more) and yet run or would at boot.
+        """
+        properties = "--property=Id,MainPID,ActiveState,UnitFileState"
+        shown = self.systemctl("show", properties, *self.workers, *GLOBS, check=False)
+        stamps = dict.fromkeys(self.workers, "")
+        for block in shown.split("\n\n"):
+            unit = dict(line.partition("=")[::2] for line in block.splitlines())
+            worker = unit.get("Id", "").removesuffix(".service")
+            is_up = unit.get("ActiveState") not in {"inactive", "failed"} or unit.get("UnitFileState") == "enabled"
+            if worker in stamps or (worker and is_up):
+                stamps[worker] = process_stamp(unit["MainPID"])
+        return stamps
+
+    def releases(self) -> dict[str, str]:
+        """Release -> when it was built, newest first; those that are not completely unpacked are left out."""
+        manifests = (self.root / "releases").glob("*/manifest.json")
+        built = {path.parent.name: json.loads(path.read_text()).get("built", "") for path in manifests}
+        return dict(sorted(built.items(), key=lambda pair: pair[1], reverse=True))
+
+    def served_read(self) -> dict[str, dict[str, Any]]:
+        """What serves (C(now)) and what served before the last switch (C(before))."""
+        path = self.root / "served.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def served_write(self, **served: dict[str, Any] | None) -> None:
+        """Remember release and configuration, so that both can be put back; the configuration has secrets."""
+        self.served = {name: state for name, state in served.items() if state}
+        write(self.root / "served.json", json.dumps(self.served), 0o600)
+
+    def config_served(self) -> str:
+        """The hash of the configuration that serves."""
+        texts = self.served["now"]["files"] if "now" in self.served else {}
+        on_disk = RELEASE_ENV.read_text() if RELEASE_ENV.exists() else ""
+        return environment_stamp(texts.get(str(RELEASE_ENV), on_disk)).rpartition("-")[2]
+
+    def state(self) -> dict[str, Any]:
+        """What serves at this moment, as `served_write` keeps it."""
+        return {
+            "release": self.link("current"),
+            "previous": self.link("previous"),
+            "address": self.address,
+            "workers": self.workers,
+            "files": {str(path): path.read_text() for path in (*self.files, RELEASE_ENV) if path.exists()},
+        }
+
+    # Changing it
+
     def point(self, name: str, release: str) -> None:
         draft = self.root / f".{name}"
         draft.unlink(missing_ok=True)
+        if not release:
+            (self.root / name).unlink(missing_ok=True)
+            return
         draft.symlink_to(Path("releases", release))
         draft.replace(self.root / name)
-
-    def running(self, worker: str) -> str:
-        """The stamp that the worker's process was started with, "" when it does not run."""
-        pid = self.systemctl("show", "--property=MainPID", "--value", worker, check=False)
-        try:
-            pairs = Path(f"/proc/{int(pid or 0)}/environ").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return ""
-        return next((pair.decode().partition("=")[2] for pair in pairs if pair.startswith(STAMP.encode() + b"=")), "")
-
-    def extra(self) -> list[str]:
-        """Enabled or running workers that are no longer wanted."""
-        out = self.systemctl("list-units", "--all", "--plain", "--no-legend", "matchpoint-web@*", "matchpoint-live@*")
-        known = {line.split()[0].removesuffix(".service") for line in out.splitlines() if line.strip()}
-        return sorted(known - set(self.module.params["workers"]))
 
     def write_environment(self, release: str, stamp: str) -> None:
         folder = self.root / "releases" / release
         lines = {STAMP: stamp, "PYTHONPATH": f"{folder}/lib:{folder}/app", "MATCHPOINT_STATIC_ROOT": f"{folder}/static"}
-        draft = RELEASE_ENV.with_suffix(".draft")
-        draft.write_text("".join(f"{name}='{value}'\n" for name, value in lines.items()))
-        draft.chmod(0o644)
-        draft.replace(RELEASE_ENV)
+        write(RELEASE_ENV, "".join(f"{name}='{value}'\n" for name, value in lines.items()), 0o644)
+
+    def put_files(self, state: dict[str, Any]) -> None:
+        for name, text in state["files"].items():
+            if not Path(name).exists() or Path(name).read_text() != text:
+                write(Path(name), text, 0o600)
 
     def restart(self, worker: str) -> None:
-        """Restart a worker and wait until it is ready. Raises NotReady."""
+        """Drain a worker, start it, and wait until it is ready. Raises NotReady."""
         self.module.run_command(["systemctl", "restart", worker])
-        self.wait(worker)
+        self.wait(worker, READY_IN_A_ROW)
 
-    def wait(self, worker: str) -> None:
-        """Wait until a worker is ready. Raises NotReady."""
-        url = f"http://{self.module.params['address']}:{worker.partition('@')[2]}/readyz"
-        deadline = time.monotonic() + self.module.params["ready_seconds"]
-        answer = "no answer"
+    def wait(self, worker: str, times: int) -> None:
+        """Wait until a worker said so many times in a row that it is ready. Raises NotReady."""
+        limit = self.module.params["ready_seconds"]
+        url = f"http://{self.address}:{worker.partition('@')[2]}/readyz"
+        deadline = time.monotonic() + limit
+        crashes = self.crashes(worker)
+        in_a_row, answer = 0, "no answer"
         while time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(url, timeout=2) as reply:
-                    if reply.status == 200:
-                        return
+                    in_a_row = in_a_row + 1 if reply.status == 200 else 0
             except urllib.error.HTTPError as error:
-                answer = f"{error.code} {error.read(500).decode(errors='replace')}"
+                in_a_row, answer = 0, f"{error.code} {error.read(500).decode(errors='replace')}"
             except OSError as error:
-                answer = str(error)
-            time.sleep(0.2)
-        raise NotReady(f"{worker} is not ready after {self.module.params['ready_seconds']} s; /readyz: {answer}")
+                in_a_row, answer = 0, str(error)
+            if in_a_row == times:
+                return
+            if not in_a_row and self.crashes(worker) - crashes >= CRASHES_MAX:
+                raise self.not_ready(worker, f"{worker} does not stay up: it ended {CRASHES_MAX} times")
+            time.sleep(READY_GAP_SECONDS if in_a_row else 0.2)
+        raise self.not_ready(worker, f"{worker} is not ready after {limit} s; /readyz: {answer}")
 
-    def journal(self, worker: str) -> list[str]:
+    def crashes(self, worker: str) -> int:
+        return int(self.systemctl("show", "--property=NRestarts", "--value", worker, check=False) or 0)
+
+    def play(self, worker: str, release: str) -> None:
+        """Play a match on a live worker. Raises NotReady."""
+        kind, _, port = worker.removeprefix("matchpoint-").partition("@")
+        folder = self.root / "releases" / release
+        if kind != "live" or not any(folder.glob(PROBE_COMMAND)):  # the first releases could not yet
+            return
+        name = f"{self.module.params['host']}-{port}"
+        code, out, errors = self.module.run_command(
+            [
+                "systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--uid=matchpoint", "--gid=matchpoint",
+                f"--property=RuntimeMaxSec={MATCH_SECONDS}",
+                "--property=EnvironmentFile=/etc/matchpoint/app.env", f"--property=EnvironmentFile={RELEASE_ENV}",
+                "--setenv=PYTHONDONTWRITEBYTECODE=1",
+                "python3", str(folder / "app/manage.py"), "probe_match", "--worker", name,
+            ]
+        )  # fmt: skip
+        if code:
+            said = (errors or out).strip().splitlines()
+            why = said[-1] if said else f"exit status {code}"
+            failure = self.not_ready(worker, f"{worker} is ready, but no match can be played on it: {why}")
+            self.journal += said[-15:]
+            raise failure
+
+    def not_ready(self, worker: str, text: str) -> NotReady:
+        """The error, and the worker's last words, before anything else is logged."""
         command = ["journalctl", "--unit", worker, "--lines", "25", "--no-pager", "--output", "cat"]
         _, out, _ = self.module.run_command(command)
-        return out.splitlines()
+        self.journal = out.splitlines()
+        return NotReady(text)
 
-    def roll(self, workers: list[str]) -> None:
-        """Restart the workers one by one; on failure put back what they came from and fail the module."""
-        before = RELEASE_ENV.read_text() if RELEASE_ENV.exists() else ""
-        self.write_environment(self.release, self.stamp)
-        self.point("next", self.release)
-        self.systemctl("daemon-reload")
-        is_first = not self.link("current")
-        if is_first:  # nobody is served yet, so nobody misses the others while one starts
-            self.module.run_command(["systemctl", "restart", "--no-block", *workers])
-        for index, worker in enumerate(workers):
-            try:
-                self.wait(worker) if is_first else self.restart(worker)
-            except NotReady as error:
-                journal = self.journal(worker)
-                kept = self.back(before, workers if is_first else workers[: index + 1])
-                self.module.fail_json(msg=f"{error}. {kept}", journal=journal)
-        self.systemctl("enable", "--quiet", *workers)
+    # The switch, and the way back
 
-    def back(self, before: str, touched: list[str]) -> str:
-        """Return the touched workers to the release before, and say how that went."""
+    def switch(self, release: str, stamp: str, restart: list[str], extra: list[str]) -> None:
+        """Move the workers; on failure put back what they came from and fail the module."""
+        before = self.served.get("now") or self.state()
         current = self.link("current")
-        (self.root / "next").unlink(missing_ok=True)
-        if not current:
+        if not self.module.params["config"]:  # what an interrupted deploy has written is not what served
+            self.put_files(before)
+        self.write_environment(release, stamp)
+        self.point("next", release)
+        self.systemctl("daemon-reload")
+        touched = []
+        try:
+            if not current:  # nobody is served yet, so nobody misses the others while one starts
+                touched = restart
+                self.systemctl("restart", "--no-block", *restart)
+                for worker in restart:
+                    self.wait(worker, 1)
+            else:
+                for worker in restart:
+                    touched.append(worker)
+                    self.restart(worker)
+                    if self.module.params["play"]:
+                        self.play(worker, release)
+        except (NotReady, OSError) as error:
+            self.module.fail_json(msg=f"{error}. {self.back(before, touched)}", journal=self.journal, put_back=True)
+        self.systemctl("enable", "--quiet", *self.workers)
+        if extra:
+            self.systemctl("disable", "--now", "--quiet", *extra)
+        if current != release:
+            if current:
+                self.point("previous", current)
+            self.point("current", release)
+        self.point("next", "")
+        self.served_write(now=self.state(), before=before if current else None)
+        self.prune()
+
+    def back(self, before: dict[str, Any], touched: list[str]) -> str:
+        """Return the touched workers to what served before, and say how that went."""
+        self.point("next", "")
+        release = before["release"]
+        if not release:
             self.systemctl("stop", *touched, check=False)
             return "There was no release before it, so its workers are stopped."
-        if f"/releases/{current}/lib" in before:
-            RELEASE_ENV.write_text(before)
-        else:  # an interrupted switch left it pointing to a release that never became current
-            self.write_environment(current, f"{current}-restored")
+        self.put_files(before)
+        if f"/releases/{release}/lib" not in RELEASE_ENV.read_text():
+            self.write_environment(release, f"{release}-restored")
+        self.systemctl("daemon-reload")
+        if fresh := [worker for worker in touched if worker not in before["workers"]]:
+            self.systemctl("stop", *fresh, check=False)
+        self.address = before["address"]
+        journal = self.journal
         try:
             for worker in touched:
+                if worker not in fresh:
+                    self.restart(worker)
+        except NotReady as error:
+            return f"The release before it, {release}, was put back and is not ready either: {error}."
+        finally:
+            self.journal = journal
+        return f"The release before it, {release}, serves again."
+
+    def undo(self) -> list[str]:
+        """Return to what served before the last switch; the workers that were restarted for it."""
+        before = self.served["before"]
+        self.put_files(before)
+        self.systemctl("daemon-reload")
+        self.address, self.workers = before["address"], before["workers"]
+        stamp = environment_stamp(before["files"].get(str(RELEASE_ENV), ""))
+        running = self.running()
+        restart = [worker for worker in self.workers if running[worker] != stamp]
+        try:
+            for worker in restart:
                 self.restart(worker)
         except NotReady as error:
-            return f"The release before it, {current}, was put back and is not ready either: {error}."
-        return f"The release before it, {current}, serves again."
+            self.module.fail_json(msg=f"{error}", journal=self.journal)
+        self.systemctl("enable", "--quiet", *self.workers)
+        if extra := sorted(set(running) - set(self.workers)):
+            self.systemctl("disable", "--now", "--quiet", *extra)
+        self.point("current", before["release"])
+        self.point("previous", before["previous"])
+        self.served_write(now=before)
+        return restart
 
     def prune(self) -> None:
         kept = {self.link("current"), self.link("previous")}
@@ -154,15 +303,64 @@ class Switch:
         for path in spare:
             shutil.rmtree(path)
 
+    def alone(self) -> None:
+        """Wait for a switch that goes on although the playbook that began it was killed."""
+        lock = os.open(self.root, os.O_RDONLY)  # held until the process ends
+        wait_until(lambda: try_lock(lock), OTHER_SWITCH_SECONDS, self.module)
+
+
+def process_stamp(pid: str) -> str:
+    try:
+        pairs = Path(f"/proc/{int(pid)}/environ").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return ""
+    return next((pair.decode().partition("=")[2] for pair in pairs if pair.startswith(STAMP.encode() + b"=")), "")
+
+
+def environment_stamp(text: str) -> str:
+    """The stamp that workers get from a release.env."""
+    return next((line.partition("=")[2].strip("'") for line in text.splitlines() if line.startswith(STAMP)), "")
+
+
+def write(path: Path, text: str, mode: int) -> None:
+    """Replace a file at once; one that exists keeps its owner and mode."""
+    draft = path.with_name(f".{path.name}.draft")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    old = path.stat() if path.exists() else None
+    os.chown(draft, old.st_uid if old else 0, old.st_gid if old else 0)
+    draft.chmod(old.st_mode & 0o7777 if old else mode)
+    draft.replace(path)
+
+
+def try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, module: AnsibleModule) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            module.fail_json(msg=f"Another switch has been going on on this host for {seconds} s.")
+        time.sleep(0.5)
+
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "root": {"type": "path", "required": True},
-            "release": {"type": "str", "required": True},
-            "config": {"type": "str", "required": True},
-            "address": {"type": "str", "required": True},
-            "workers": {"type": "list", "elements": "str", "required": True},
+            "release": {"type": "str", "default": ""},
+            "config": {"type": "str", "default": ""},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "undo": {"type": "bool", "default": False},
+            "address": {"type": "str", "default": "127.0.0.1"},
+            "host": {"type": "str", "default": ""},
+            "workers": {"type": "list", "elements": "str", "default": []},
+            "play": {"type": "bool", "default": False},
             "ready_seconds": {"type": "int", "default": 40},
             "keep": {"type": "int", "default": 3},
         },
@@ -170,29 +368,35 @@ def main() -> None:
     )
     os.umask(0o022)
     switch = Switch(module)
-    current = switch.link("current")
-    restart = [worker for worker in module.params["workers"] if switch.running(worker) != switch.stamp]
-    extra = switch.extra()
-    changed = bool(restart or extra or current != switch.release)
-    wanted = f"current: {switch.release}\nrestart: {restart}\n"
-    result = {
+    release = module.params["release"]
+    if module.params["undo"]:
+        can = "before" in switch.served
+        module.exit_json(changed=can, restarted=switch.undo() if can and not module.check_mode else [])
+    current, running = switch.link("current"), switch.running()
+    result: dict[str, Any] = {
+        "changed": False,
+        "current": current,
+        "previous": switch.link("previous"),
+        "releases": switch.releases(),
+        "running": {worker: stamp.rpartition("-")[0] for worker, stamp in running.items()},
+    }
+    if switch.is_looking:
+        module.exit_json(**result)
+    config = module.params["config"] or switch.config_served()
+    stamp = f"{release}-{config}"
+    restart = [worker for worker in switch.workers if running[worker] != stamp]
+    extra = sorted(set(running) - set(switch.workers))
+    changed = bool(restart or extra or current != release)
+    wanted = f"current: {release}\nrestart: {restart}\n"
+    result |= {
         "changed": changed,
+        "pending": "none" if not changed else "roll" if current else "start",
         "restarted": restart,
         "stopped": extra,
         "diff": {"before": f"current: {current}\n", "after": wanted} if changed else {},
     }
-    if not changed or module.check_mode:
-        module.exit_json(**result)
-    if restart:
-        switch.roll(restart)
-    if extra:
-        switch.systemctl("disable", "--now", "--quiet", *extra)
-    if current != switch.release:
-        if current:
-            switch.point("previous", current)
-        switch.point("current", switch.release)
-    (switch.root / "next").unlink(missing_ok=True)
-    switch.prune()
+    if changed and not module.check_mode:
+        switch.switch(release, stamp, restart, extra)
     module.exit_json(**result)
 
 
