@@ -23,7 +23,8 @@ import testinfra
 ROOT = Path(__file__).resolve().parents[2]
 WIRING = [
     "ansible_host", "ansible_user", "ansible_port", "ssh_port", "ansible_ssh_private_key_file",
-    "ansible_ssh_common_args", "group_names", "host_published", "host_address", "is_single_host", "matchpoint_domain",
+    "ansible_ssh_common_args", "group_names", "host_published", "host_address", "host_private_address", "host_links", "is_single_host",
+    "matchpoint_domain",
     "matchpoint_public_ca", "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
 ]  # fmt: skip
 

@@ -25,8 +25,8 @@ def mesh_address(name: str) -> str:
     return f"127.{64 + second % 64}.{third}.{1 + fourth % 254}"
 
 
-def mesh_links(hosts: list[Host], name: str) -> dict[str, list[dict[str, Any]]]:
-    """The links of the host `name`.
+def mesh_links(hosts: list[Host], name: str) -> dict[str, Any]:
+    """The links of the host `name`, which stands beside them.
 
     accepts   [{port, peers}]: own services that other hosts need, and the names of those hosts
     connects  [{host, address, mesh, port}]: services of other hosts that this one needs
@@ -40,6 +40,7 @@ def mesh_links(hosts: list[Host], name: str) -> dict[str, list[dict[str, Any]]]:
     opens = [*accepts, *_wanted(own["direct"], others)]
     addresses = {host["name"]: host["address"] for host in others}
     return {
+        "name": name,
         "accepts": accepts,
         "connects": [
             {"host": host["name"], "address": host["address"], "mesh": host["mesh"], "port": entry["port"]}
