@@ -1,0 +1,140 @@
+"""The load of `swarm.py` around a drill, and the judgement about what players noticed of it."""
+
+import base64
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.cluster.judge import Match, Report, Run, Stored, report
+from tests.conftest import ROOT, Lab, poll
+
+MATCHES = 40
+SETTLED_S = 150.0  # the matches of a drill may take so long after it, with the recording of their results
+
+RESULTS = """
+select coalesce(json_agg(json_build_object('id', m.public_id, 'score', json_build_array(m.score_left, m.score_right),
+  'winner', m.winner, 'reason', m.end_reason, 'timeline', encode(t.events_gzip, 'base64'))), '[]')
+from matches_match m left join matches_timeline t on t.match_id = m.id
+where m.public_id = any(string_to_array('{ids}', ','));
+"""
+
+
+def primary(lab: Lab) -> str:
+    """The host of the database that takes writes, of those that run."""
+    running = [box["host"] for box in lab.machines() if "db" in box["groups"] and box["state"] == "running"]
+    found = [host for host in running if not lab.query("select to_json(pg_is_in_recovery())", host=host)]
+    assert len(found) == 1, f"of {running}, {found} take writes"
+    return found[0]
+
+
+def stored(lab: Lab, ids: Iterable[str]) -> dict[str, list[Stored]]:
+    """What the database has about matches."""
+    found: dict[str, list[Stored]] = {}
+    for row in lab.query(RESULTS.format(ids=",".join(ids)), host=primary(lab)):
+        timeline = json.loads(gzip.decompress(base64.b64decode(row["timeline"]))) if row["timeline"] else []
+        found.setdefault(row["id"], []).append(Stored.of(row["score"], row["winner"], row["reason"], timeline))
+    return found
+
+
+@dataclass
+class Window:
+    """The time of one drill. `report` is there when it is over and its matches are."""
+
+    name: str
+    since: float
+    until: float = 0.0
+    report: Report | None = None
+
+    @property
+    def told(self) -> Report:
+        assert self.report is not None, "the drill is not over"
+        return self.report
+
+
+class Load:
+    """Matches and page views through the edges of a lab, for as long as the block lasts."""
+
+    def __init__(self, lab: Lab, told: Callable[[str, list[str]], None]) -> None:
+        self._lab = lab
+        self._told = told
+        self._run = Run()
+        self._log = lab.state / "swarm.jsonl"
+        self._errors = lab.state / "swarm.err"
+        self.edges = {host: lab.address(host) for host in lab.hosts("edge")}
+
+    def __enter__(self) -> "Load":
+        self._log.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "tests.cluster.swarm", "--url", "https://matchpoint.localhost"]
+        command += ["--ca", str(self._lab.state / "root-ca.pem"), "--log", str(self._log), "--matches", str(MATCHES)]
+        for address in self.edges.values():
+            command += ["--edge", address]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "app"), str(ROOT)))}
+        with self._errors.open("w") as errors:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors
+            )
+        poll(lambda: len(self.matches_now()) >= MATCHES, within_s=60, what=f"{MATCHES} matches at a time")
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=SETTLED_S)
+        finally:
+            self._process.kill()
+        self._check()
+
+    @property
+    def run(self) -> Run:
+        """What has been seen until now."""
+        self._check()
+        if self._log.exists():
+            self._run.follow(self._log)
+        return self._run
+
+    def _check(self) -> None:
+        assert not self._process.poll(), f"the load ended by itself:\n{self._errors.read_text()[-3000:]}"
+
+    def matches_now(self) -> list[Match]:
+        return self.run.playing_at(time.time())
+
+    @contextmanager
+    def window(self, name: str, *, dead_edges: Iterable[str] = ()) -> Iterator[Window]:
+        """The time of a drill; afterwards its matches are played to their ends and judged.
+
+        `dead_edges`: hosts that the drill takes away. A drill that fails is not judged.
+        """
+        window = Window(name, time.time())
+        yield window
+        window.until = time.time()
+        deadline = time.monotonic() + SETTLED_S
+        while time.monotonic() < deadline:
+            matches = self.run.during(window.since, window.until)
+            if all(match.is_settled for match in matches):
+                break
+            time.sleep(1)
+        rows = stored(self._lab, [match.id for match in matches])
+        dead = [self.edges[host] for host in dead_edges]
+        window.report = report(self.run, rows, window.since, window.until, dead_edges=dead)
+        self._told(name, window.report.lines())
+
+
+def unharmed(told: Report) -> None:
+    """Nobody lost anything: every match ended as it should, every score is right, every request was answered."""
+    assert told.matches, "no match was played"
+    assert not told.wrong, _some([f"match {match}: {'; '.join(what)}" for match, what in told.wrong.items()])
+    assert not told.failed, _some(
+        [f"{one['method']} {one['path']}: {one['status']} {one['why']}" for one in told.failed]
+    )
+
+
+def _some(sentences: list[str]) -> str:
+    return "\n".join([f"{len(sentences)}, such as:", *sentences[:10]])
