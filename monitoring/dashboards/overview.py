@@ -8,6 +8,7 @@ from monitoring.dashboards.panels import (
     GREEN,
     RED,
     SOURCE,
+    STANDBY_PRIMARY,
     YELLOW,
     Query,
     lines,
@@ -27,15 +28,15 @@ def percentiles(series: str) -> list[Query]:
 NOW = [
     number(
         "Site",
-        'min(probe_success{job="probe",probe="https_home"})',
-        "Whether the front page answers through the public name. Bad: down. Watched by SiteDown.",
+        'max(probe_success{job="probe",probe="https_home"})',
+        "Whether the front page opens through at least one edge. Bad: down. Watched by SiteDown.",
         mapping=DOWN_UP,
         steps=((None, RED), (1, GREEN)),
     ),
     number(
         "WebSockets",
         'avg(probe_success{job="probe",probe="wss"})',
-        "Share of live workers that accept a WebSocket through the public name. Bad: below 100 %. "
+        "Share of the ways from an edge to a live worker that accept a WebSocket. Bad: below 100 %. "
         "Watched by WebsocketProbeFailing.",
         unit=units.PercentUnit,
         steps=((None, RED), (1, GREEN)),
@@ -59,7 +60,8 @@ NOW = [
     number(
         "Certificate",
         'min(probe_ssl_earliest_cert_expiry{job="probe",probe="https_cert"}) - time()',
-        "How long the certificate that is served is still good. Bad: below 10 days. Watched by TlsCertExpiringSoon.",
+        "How long the certificate that the edges serve is still good, the worst of them. Bad: below 10 days. "
+        "Watched by TlsCertExpiringSoon.",
         unit=units.Seconds,
         steps=((None, RED), (2 * 86400, YELLOW), (10 * 86400, GREEN)),
     ),
@@ -69,20 +71,23 @@ SERVICES = [
     states(
         "Services",
         [
-            Query('min by (host) (nginx_up{job="nginx"})', "nginx {{host}}"),
-            Query('max by (host) (up{job="web"})', "web {{host}}"),
-            Query('max by (host) (up{job="live"})', "live {{host}}"),
-            Query('min by (host) (pg_up{job="postgres"})', "PostgreSQL {{host}}"),
-            Query('min by (host) (redis_up{job="valkey"})', "Valkey {{host}}"),
-            Query('max by (host) (up{job!="probe"})', "host {{host}}"),
+            Query('min by (host) (nginx_up{job="nginx",host=~"$host"})', "nginx {{host}}"),
+            Query('max by (host) (up{job="web",host=~"$host"})', "web {{host}}"),
+            Query('max by (host) (up{job="live",host=~"$host"})', "live {{host}}"),
+            Query('min by (host) (pg_up{job="postgres",host=~"$host"})', "PostgreSQL {{host}}"),
+            Query('min by (host) (redis_up{job="valkey",host=~"$host"})', "Valkey {{host}}"),
+            Query('max by (host) (up{job!="probe",host=~"$host"})', "host {{host}}"),
         ],
-        "What ran when. Bad: red. Watched by NginxDown, AppDown, LiveDown, PostgresDown, ValkeyDown and HostDown.",
+        "What ran when, on the chosen hosts. Bad: red. "
+        "Watched by NginxDown, AppDown, LiveDown, PostgresDown, ValkeyDown and HostDown.",
         mapping=DOWN_UP,
+        height=12,
     ),
     states(
         "Alerts",
         [Query('max by (alertname, host, severity) (ALERTS{alertstate="firing"})', "{{alertname}} {{host}}")],
         "Alerts that fired. Watchdog always does: without it nothing would be delivered.",
+        height=12,
     ),
 ]
 
@@ -133,6 +138,14 @@ GAME = [
 ]
 
 EDGE = [
+    states(
+        "Edges",
+        [Query('min by (host) (probe_success{job="probe",probe="https_home",host=~"$host"})', "{{host}}")],
+        "Whether the front page opens through each edge, by the edge's own address. Bad: red. Watched by EdgeDown.",
+        mapping=DOWN_UP,
+        width=24,
+        height=6,
+    ),
     lines(
         "Requests",
         [Query('host:nginx_http_requests:rate5m{host=~"$host"}', "{{host}}")],
@@ -149,6 +162,37 @@ EDGE = [
         "Connections",
         [Query('sum by (host) (nginx_connections_active{job="nginx",host=~"$host"})', "{{host}}")],
         "Open connections of nginx; a match socket counts twice, towards the player and towards the worker.",
+    ),
+]
+
+DATABASE = [
+    states(
+        "Database",
+        [Query('1 - max by (host) (pg_replication_is_replica{job="postgres",host=~"$host"})', "{{host}}")],
+        "Which database took writes when; the others are standbys. Bad: none, or two. "
+        "Watched by PostgresDown, PostgresTwoPrimaries, PostgresStandbyDown and PostgresSlotInactive.",
+        mapping=STANDBY_PRIMARY,
+        width=8,
+    ),
+    lines(
+        "Replication lag",
+        [
+            Query(
+                'max by (host) (pg_replication_lag_seconds{job="postgres",host=~"$host"}'
+                ' and on (host) pg_replication_is_replica{job="postgres"} == 1)',
+                "{{host}}",
+            )
+        ],
+        "How far each standby is behind, in time. Bad: above a minute for long. Empty without a standby. "
+        "Watched by PostgresReplicationLag.",
+        unit=units.Seconds,
+    ),
+    lines(
+        "Log not yet at a standby",
+        [Query('max by (host) (pg_stat_replication_pg_wal_lsn_diff{job="postgres",host=~"$host"})', "{{host}}")],
+        "Bytes of write-ahead log that the primary has and a standby has not applied. Bad: above 64 MiB for long. "
+        "Empty without a standby. Watched by PostgresReplicationLag.",
+        unit=units.BytesIEC,
     ),
 ]
 
@@ -199,13 +243,37 @@ MONITORING = [
     states(
         "Targets",
         [Query('min by (job, host) (up{host=~"$host"})', "{{job}} {{host}}")],
-        "Whether each kind of target answers; red when one of several does not. Watched by TargetDown.",
+        "Whether each kind of target of the chosen hosts answers; red when one of several does not. "
+        "Watched by TargetDown.",
         mapping=DOWN_UP,
+        height=12,
+    ),
+    states(
+        "Ways between hosts",
+        [
+            Query(
+                '1 - max by (host, server) (haproxy_server_status{job="mesh",state="DOWN",host=~"$host"})',
+                "{{host}} to {{server}}",
+            )
+        ],
+        "Whether each of the chosen hosts reaches those whose services it needs. Bad: red. "
+        "Empty on a site of one host. Watched by MeshPeerDown.",
+        mapping=DOWN_UP,
+        height=12,
+    ),
+    lines(
+        "Alertmanagers",
+        [
+            Query('max by (host) (alertmanager_cluster_members{job="alertmanager"})', "known to {{host}}"),
+            Query('count(up{job="alertmanager"} == 1)', "that answer"),
+        ],
+        "How many Alertmanagers know each other. Bad: fewer than answer. Watched by AlertmanagerClusterBroken.",
+        width=12,
     ),
     lines(
         "Probe of the front page",
-        [Query('avg by (phase) (probe_http_duration_seconds{job="probe",probe="https_home"})', "{{phase}}")],
-        "How long each step of opening the front page took, from DNS to the last byte.",
+        [Query('avg by (phase) (probe_http_duration_seconds{job="probe",probe="https_name"})', "{{phase}}")],
+        "How long each step of opening the front page by its name took, from DNS to the last byte.",
         unit=units.Seconds,
         width=12,
     ),
@@ -244,6 +312,7 @@ def dashboard() -> build.Dashboard:
             ("What runs", SERVICES),
             ("Game", GAME),
             ("Edge", EDGE),
+            ("Database", DATABASE),
             ("Hosts", HOSTS),
             ("Monitoring", MONITORING),
         ],

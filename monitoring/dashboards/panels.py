@@ -25,6 +25,12 @@ DOWN_UP = models.ValueMap(
         "1": models.ValueMappingResult(text="up", color=GREEN, index=1),
     }
 )
+STANDBY_PRIMARY = models.ValueMap(
+    options={
+        "0": models.ValueMappingResult(text="standby", color=YELLOW, index=0),
+        "1": models.ValueMappingResult(text="primary", color=GREEN, index=1),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -108,14 +114,20 @@ def lines(
 
 
 def states(
-    title: str, queries: Sequence[Query], description: str, *, mapping: models.ValueMap | None = None, width: int = 12
+    title: str,
+    queries: Sequence[Query],
+    description: str,
+    *,
+    mapping: models.ValueMap | None = None,
+    width: int = 12,
+    height: int = 8,
 ) -> Tile:
     """What was up, down or firing, and when."""
     panel = statetimeline.Panel().thresholds(thresholds((None, RED), (1, GREEN))).merge_values(True).row_height(0.8)
     panel.show_value(common_models.VisibilityMode.NEVER)
     if mapping is not None:
         panel.mappings([mapping])
-    return _tile(panel, title, description, queries, now=False, size=(width, 8))
+    return _tile(panel, title, description, queries, now=False, size=(width, height))
 
 
 def place(board: build.Dashboard, rows: Sequence[tuple[str, Sequence[Tile]]]) -> None:

@@ -73,6 +73,11 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, check=False)
 
 
+def role_vars(role: str) -> dict[str, Any]:
+    """A role's internal settings, as they are written."""
+    return yaml.safe_load((ROOT / "roles" / role / "vars/main.yml").read_text())
+
+
 def role_template(role: str, template: str, **settings: Any) -> str:
     """A role's template, rendered by Ansible with the role's defaults and these settings."""
     from ansible.parsing.dataloader import DataLoader

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.rules.model import TEMPLATES, Alert, alerts, role_template, run
+from tests.rules.model import TEMPLATES, Alert, alerts, role_template, role_vars, run
 
 RECEIVERS = {"page": "page", "ticket": "ticket", "none": "deadman"}
 URL = "http://world.example.com:8080/"
@@ -106,7 +106,9 @@ def seconds(duration: str) -> int:
 def test_a_down_service_pages_within_two_minutes_in_the_worst_case(config: dict) -> None:
     route = next(route for route in config["route"]["routes"] if route["receiver"] == "page")
     scrape_and_evaluation = 15 + 15
-    in_alertmanager = max(seconds(route["group_wait"]), seconds(route["group_interval"]))
+    # The last is what an Alertmanager waits for another one that has just died
+    behind_a_dead_peer = seconds(role_vars("alertmanager")["__alertmanager_peer_timeout"])
+    in_alertmanager = max(seconds(route["group_wait"]), seconds(route["group_interval"])) + behind_a_dead_peer
     for alert in alerts():
         if alert.name.endswith("Down") and alert.labels["severity"] == "page":
             assert scrape_and_evaluation + seconds(alert.wait) + in_alertmanager <= 120, alert.name
@@ -131,6 +133,27 @@ def test_inhibition_compares_labels_that_both_sides_have(config: dict) -> None:
                 assert name in by_name, f"{name} in inhibition is no alert"
                 if "!" not in named:
                     assert set(rule.get("equal", [])) <= by_name[name], f"{name} lacks a label of {rule['equal']}"
+
+
+def test_no_ticket_holds_a_page_back(config: dict) -> None:
+    severities: dict[str, set[str]] = {}
+    for alert in alerts():
+        severities.setdefault(alert.name, set()).add(alert.labels["severity"])
+    for rule in config["inhibit_rules"]:
+        sources, targets = (
+            {name for matcher in rule[side] if "!" not in matcher for name in re.findall(r"[A-Z][A-Za-z]+", matcher)}
+            for side in ("source_matchers", "target_matchers")
+        )
+        if "severity = page" not in rule["source_matchers"] and any("ticket" in severities[name] for name in sources):
+            only_tickets = "severity = ticket" in rule["target_matchers"]
+            assert only_tickets or all(severities[name] == {"ticket"} for name in targets), rule
+
+
+def test_a_webhook_is_given_up_before_another_alertmanager_sends_as_well(config: dict) -> None:
+    webhooks = [webhook for receiver in config["receivers"] for webhook in receiver.get("webhook_configs", [])]
+    assert webhooks
+    for webhook in webhooks:
+        assert seconds(webhook["timeout"]) <= seconds(role_vars("alertmanager")["__alertmanager_peer_timeout"])
 
 
 @pytest.mark.parametrize(("dashboards", "wanted"), [(True, "https://pong.example.com/d"), (False, "Grafana is off")])
