@@ -24,14 +24,14 @@ def ansible(program, *arguments, **environment):
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | settings | environment, check=False)
 
 
-def wiring(inventory, *names):
+def wiring(inventory, *names, **environment):
     """Host name -> variables, as the playbook would see them; connects to no host."""
     wanted = ", ".join(f"'{name}': {name}" for name in names)
     done = ansible(
         "ansible", "all", "--inventory", inventory, "--playbook-dir", ROOT / "ansible", "--check",
         "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ {{{wanted}}} | to_json }}}}",
         ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
-        ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer",
+        ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer", **environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
@@ -105,6 +105,40 @@ def test_firewall_opens_exactly_the_pairs_that_talk(many):
     assert {(link["port"], *link["peers"]) for link in hosts["app1"]["mesh_accepts"]} == {
         (link["port"], *link["peers"]) for link in hosts["app1"]["firewall_allow"]
     }
+
+
+def test_every_run_has_the_hosts_in_the_same_order(many):
+    """Sets have an order of their own in each process: "the first edge" would be another one the next time."""
+    names = ("tiers", "site_hosts", "nginx_web", "db_addresses", "acme_host")
+    first, second = (wiring(many, *names, PYTHONHASHSEED=seed)["app1"] for seed in ("1", "2"))
+    assert first == second
+    assert first["tiers"]["app"] == ["app1", "app2"]
+
+
+def test_one_edge_gets_the_certificate_for_all(many, tmp_path):
+    inventory = yaml.safe_load(many.read_text())
+    inventory["all"]["children"]["edge"]["hosts"]["app2"] = {}
+    path = tmp_path / "hosts.yml"
+    names = ("nginx_acme_listen", "nginx_acme_upstream", "certbot_issuer", "certbot_copies", "firewall_allow")
+
+    def look(**groups):
+        inventory["all"]["children"].update(groups)
+        path.write_text(yaml.safe_dump(inventory))
+        return wiring(path, *names)
+
+    hosts = look()  # app2 is the first of the edges
+    assert hosts["app2"]["nginx_acme_listen"].endswith(":8402")
+    assert hosts["app2"]["nginx_acme_listen"] == hosts["front"]["nginx_acme_upstream"]
+    assert hosts["front"]["nginx_acme_listen"] == hosts["app2"]["nginx_acme_upstream"] == ""
+    assert hosts["app2"]["certbot_copies"] == {"front": {"address": "192.0.2.4", "port": 22}}
+    assert [link["peers"] for link in hosts["app2"]["firewall_allow"] if link["port"] == 8402] == [["front"]]
+    assert look(acme={"hosts": {"front": {}}})["app2"]["certbot_issuer"] == "front"
+
+
+def test_one_edge_alone_hands_nothing_over(many):
+    front = wiring(many, "nginx_acme_listen", "nginx_acme_upstream", "certbot_copies", "firewall_allow")["front"]
+    assert (front["nginx_acme_listen"], front["nginx_acme_upstream"], front["certbot_copies"]) == ("", "", {})
+    assert 8402 not in {link["port"] for link in front["firewall_allow"]}
 
 
 def test_many_hosts_reach_each_other(many):
@@ -195,6 +229,8 @@ def test_wrong_settings_stop_the_deploy_before_a_host_is_touched(change, told):
         ({"db": []}, "the inventory has no host in the group db, for example db: {hosts: {"),
         ({"cache": ["data", "app1"]}, "the group cache has 2 hosts (app1, data): it can have one"),
         ({"monitor": ["app1", "data", "front"]}, "the group monitor has 3 hosts (app1, data, front): it can have one"),
+        ({"acme": ["app1", "front"]}, "the group acme has 2 hosts (app1, front): one edge gets"),
+        ({"acme": ["app1"]}, "the host app1 is in the group acme and in no group edge: challenges come to edges"),
         ({"app": ["app1", "app2", "twin"]}, "the hosts app1 and twin are both reached by SSH at 192.0.2.2:22"),
     ],
 )  # fmt: skip
@@ -203,7 +239,7 @@ def test_wrong_shapes_stop_the_deploy_before_a_host_is_touched(many, tmp_path, c
     inventory["all"]["hosts"]["twin"] = {"ansible_host": "192.0.2.2" if "app" in change else "192.0.2.9"}
     inventory["all"]["children"]["edge"]["hosts"]["twin"] = {}
     for group, hosts in change.items():
-        inventory["all"]["children"][group]["hosts"] = {name: {} for name in hosts}
+        inventory["all"]["children"].setdefault(group, {})["hosts"] = {name: {} for name in hosts}
     path = tmp_path / "hosts.yml"
     path.write_text(yaml.safe_dump(inventory))
     done = ansible("ansible-playbook", "-i", path, ROOT / "ansible/site.yml")
