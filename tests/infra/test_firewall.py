@@ -1,10 +1,28 @@
 """Only what is published can be reached, and only what is published listens."""
 
+import json
 import re
 import socket
 
 testinfra_hosts = ["ansible://all"]
 UNITS = ["matchpoint-firewall.service"]
+
+# Prints those of the ports on its input, [address, port], that let it in
+KNOCK = """
+import json, socket, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def opens(way):
+    try:
+        socket.create_connection(tuple(way), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+ways = json.load(sys.stdin)
+with ThreadPoolExecutor(50) as pool:
+    print(json.dumps([way for way, let_in in zip(ways, pool.map(opens, ways)) if let_in]))
+"""
 
 
 def listeners(host, kind):
@@ -27,14 +45,11 @@ def reachable(address, port):
 
 
 def test_only_published_ports_listen_beyond_loopback(host, facts):
-    published = facts["host_published"]
-    allowed = {*published.get("public", []), int(facts["ssh_port"])}
-    if not facts["is_single_host"]:
-        scraped = [port for entry in published.get("scrape", []) for port in entry["ports"]]
-        allowed |= {*published.get("internal", []), *scraped}
-    open_ports = {port for address, port in listeners(host, "t") if not is_loopback(address)}
-    assert open_ports <= allowed
-    assert set(published.get("public", [])) <= open_ports
+    public = {*facts["host_published"].get("public", [])}
+    shared = {link["port"] for link in facts["host_links"]["opens"]}
+    beyond = {(address, port) for address, port in listeners(host, "t") if not is_loopback(address)}
+    assert {port for _, port in beyond} - {int(facts["ssh_port"])} == public | shared
+    assert {address for address, port in beyond if port in shared} <= {facts["host_private_address"]}
 
 
 def test_no_udp_service_listens_beyond_loopback(host):
@@ -43,12 +58,25 @@ def test_no_udp_service_listens_beyond_loopback(host):
 
 
 def test_strangers_reach_the_published_ports_and_no_other(host, facts):
-    published = facts["host_published"]
-    public = {*published.get("public", []), int(facts["ansible_port"] or 22)}
-    private = {port for _, port in listeners(host, "t")} | {*published.get("internal", []), 9999}
+    public = {*facts["host_published"].get("public", []), int(facts["ansible_port"] or 22)}
+    private = {port for _, port in listeners(host, "t")} | {9999}
     private -= public | {int(facts["ssh_port"])}
     assert {port for port in public if not reachable(facts["ansible_host"], port)} == set()
     assert {port for port in private if reachable(facts["ansible_host"], port)} == set()
+
+
+def test_a_host_reaches_the_ports_of_the_others_that_it_needs_and_no_other(host, facts, public):
+    name = facts["host_links"]["name"]
+    ports = {
+        (other["host_private_address"], link["port"]): name in link["peers"]
+        for other in public.hosts.values()
+        if other["host_links"]["name"] != name
+        for link in other["host_links"]["opens"]
+    }
+    answer = host.run(f"echo '{json.dumps(list(ports))}' | python3 -c '{KNOCK}'")
+    assert answer.rc == 0, answer.stderr
+    opened = {(address, port) for address, port in json.loads(answer.stdout)}
+    assert opened == {way for way, needed in ports.items() if needed}
 
 
 def test_what_is_not_allowed_is_dropped(host):

@@ -10,16 +10,10 @@ UNITS = ["valkey-server.service"]
 
 @pytest.fixture(scope="module")
 def cli(host, facts):
-    """Runs a command as an ACL user with the password that the service has on this host, or as nobody."""
-    passwords = {}
-    environment = host.file("/etc/matchpoint/app.env")
-    if environment.exists:
-        passwords["app"] = re.search(r"redis://app:([^@]+)@", environment.content_string)[1]
+    """Runs a command as the ACL user `app`, or as nobody."""
 
     def run(command, user=None):
-        if user and user not in passwords:
-            pytest.skip(f"the password of {user} is not on this host")
-        login = f"--no-auth-warning --user {user} --pass {passwords[user]}" if user else ""
+        login = f"--no-auth-warning --user {user} --pass {facts['valkey_app_password']}" if user else ""
         return host.run(f"valkey-cli -h {facts['host_address']} {login} {command}").stdout.strip()
 
     return run
@@ -48,3 +42,9 @@ def test_acl_file_has_no_password_in_it(host):
     assert acl.mode == 0o640
     assert acl.group == "valkey"
     assert not re.search(r"(^|\s)>", acl.content_string)
+
+
+def test_it_listens_on_loopback_only(host):
+    lines = host.check_output("ss -Hltnp 'sport = :6379' | grep -v haproxy").splitlines()
+    assert lines
+    assert all(line.split()[3].startswith("127.") for line in lines)
