@@ -44,10 +44,17 @@ def main() -> None:
             "replaces": {"type": "str", "default": "", "no_log": False},
         }
     )
-    path, wanted = Path(module.params["path"]), module.params["lock"]
+    path = Path(module.params["path"])
     path.parent.mkdir(mode=0o755, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)  # until this process ends: two may come for the same stale lock
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # two may come for the same stale lock
+        work(module, path, module.params["lock"])
+    finally:
+        os.close(folder)  # Mitogen's process lives on, and would wait for itself the next time
+
+
+def work(module: AnsibleModule, path: Path, wanted: dict) -> None:
     there = read(path)
     is_mine = there.get("token") == wanted["token"]
     if module.params["state"] == "absent":
