@@ -165,6 +165,11 @@ test: test-tools ## Everything: code, roles, rules, then a lab from nothing, ver
 	@mkdir -p .cache/tmp
 	TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest $(or $(SUITE),tests/app tests/roles tests/rules tests/lab tests/e2e) $(ARGS)
 
+.PHONY: test-cluster
+test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted, killed and promoted while bots play on it (half an hour)
+	@mkdir -p .cache/tmp
+	TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest tests/cluster $(ARGS)
+
 .PHONY: test-fast
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules
 	@$(RUN) pytest $(ARGS)

@@ -311,6 +311,11 @@ class Report:
     def moves_max(self) -> int:
         return max(self.moves.values(), default=0)
 
+    @property
+    def reopened_max(self) -> int:
+        """How often one player had to open another socket, for whichever reason."""
+        return max((self.reconnects + self.moves).values(), default=0)
+
     def lines(self) -> list[str]:
         """The figures, for people."""
         codes = ", ".join(f"{code}: {number}" for code, number in sorted(self.closes.items())) or "none"

@@ -26,10 +26,15 @@ where m.public_id = any(string_to_array('{ids}', ','));
 """
 
 
+def takes_writes(lab: Lab, host: str) -> bool:
+    """Whether PostgreSQL runs on a host and is a primary."""
+    return lab.run(host, "sudo -u postgres psql -d postgres -XAtqc 'select pg_is_in_recovery()' || true") == "f"
+
+
 def primary(lab: Lab) -> str:
     """The host of the database that takes writes, of those that run."""
     running = [box["host"] for box in lab.machines() if "db" in box["groups"] and box["state"] == "running"]
-    found = [host for host in running if not lab.query("select to_json(pg_is_in_recovery())", host=host)]
+    found = [host for host in running if takes_writes(lab, host)]
     assert len(found) == 1, f"of {running}, {found} take writes"
     return found[0]
 
