@@ -175,7 +175,7 @@ test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, t
 	@$(RUN) pytest $(ARGS)
 
 .PHONY: bench-deploy
-bench-deploy: lab-tools ## First and second deploy of a fresh host, against the bare installation of its packages
+bench-deploy: lab-tools ## Deploys of a fresh host, against the bare installation of its packages; of a cluster, against the host
 	@$(RUN) python tests/bench/deploy.py
 
 .PHONY: lint
