@@ -10,9 +10,10 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -64,13 +65,7 @@ class Switch:
         self.workers: list[str] = module.params["workers"]
         self.files = [Path(path) for path in module.params["files"]]
         self.journal: list[str] = []
-        if not (self.is_looking or module.check_mode):
-            self.alone()
         self.served: dict[str, dict[str, Any]] = self.served_read()
-
-    @property
-    def is_looking(self) -> bool:
-        return not (self.module.params["release"] or self.module.params["undo"])
 
     # What there is
 
@@ -303,11 +298,6 @@ class Switch:
         for path in spare:
             shutil.rmtree(path)
 
-    def alone(self) -> None:
-        """Wait for a switch that goes on although the playbook that began it was killed."""
-        lock = os.open(self.root, os.O_RDONLY)  # held until the process ends
-        wait_until(lambda: try_lock(lock), OTHER_SWITCH_SECONDS, self.module)
-
 
 def process_stamp(pid: str) -> str:
     try:
@@ -333,20 +323,57 @@ def write(path: Path, text: str, mode: int) -> None:
     draft.replace(path)
 
 
-def try_lock(lock: int) -> bool:
+@contextmanager
+def alone(module: AnsibleModule) -> Iterator[None]:
+    """Wait for a switch that goes on although the playbook that began it was killed."""
+    lock = os.open(module.params["root"], os.O_RDONLY)
+    deadline = time.monotonic() + OTHER_SWITCH_SECONDS
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    module.fail_json(msg=f"Another switch has been going on here for {OTHER_SWITCH_SECONDS} s.")
+                time.sleep(0.5)
+        yield
+    finally:
+        os.close(lock)  # Mitogen's process lives on, and would wait for itself the next time
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, module: AnsibleModule) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            module.fail_json(msg=f"Another switch has been going on on this host for {seconds} s.")
-        time.sleep(0.5)
+def run(module: AnsibleModule) -> NoReturn:
+    switch = Switch(module)
+    release = module.params["release"]
+    if module.params["undo"]:
+        can = "before" in switch.served
+        module.exit_json(changed=can, restarted=switch.undo() if can and not module.check_mode else [])
+    current, running = switch.link("current"), switch.running()
+    result: dict[str, Any] = {
+        "changed": False,
+        "current": current,
+        "previous": switch.link("previous"),
+        "releases": switch.releases(),
+        "running": {worker: stamp.rpartition("-")[0] for worker, stamp in running.items()},
+    }
+    if not release:
+        module.exit_json(**result)
+    config = module.params["config"] or switch.config_served()
+    stamp = f"{release}-{config}"
+    restart = [worker for worker in switch.workers if running[worker] != stamp]
+    extra = sorted(set(running) - set(switch.workers))
+    changed = bool(restart or extra or current != release)
+    wanted = f"current: {release}\nrestart: {restart}\n"
+    result |= {
+        "changed": changed,
+        "pending": "none" if not changed else "roll" if current else "start",
+        "restarted": restart,
+        "stopped": extra,
+        "diff": {"before": f"current: {current}\n", "after": wanted} if changed else {},
+    }
+    if changed and not module.check_mode:
+        switch.switch(release, stamp, restart, extra)
+    module.exit_json(**result)
 
 
 def main() -> None:
@@ -367,37 +394,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    switch = Switch(module)
-    release = module.params["release"]
-    if module.params["undo"]:
-        can = "before" in switch.served
-        module.exit_json(changed=can, restarted=switch.undo() if can and not module.check_mode else [])
-    current, running = switch.link("current"), switch.running()
-    result: dict[str, Any] = {
-        "changed": False,
-        "current": current,
-        "previous": switch.link("previous"),
-        "releases": switch.releases(),
-        "running": {worker: stamp.rpartition("-")[0] for worker, stamp in running.items()},
-    }
-    if switch.is_looking:
-        module.exit_json(**result)
-    config = module.params["config"] or switch.config_served()
-    stamp = f"{release}-{config}"
-    restart = [worker for worker in switch.workers if running[worker] != stamp]
-    extra = sorted(set(running) - set(switch.workers))
-    changed = bool(restart or extra or current != release)
-    wanted = f"current: {release}\nrestart: {restart}\n"
-    result |= {
-        "changed": changed,
-        "pending": "none" if not changed else "roll" if current else "start",
-        "restarted": restart,
-        "stopped": extra,
-        "diff": {"before": f"current: {current}\n", "after": wanted} if changed else {},
-    }
-    if changed and not module.check_mode:
-        switch.switch(release, stamp, restart, extra)
-    module.exit_json(**result)
+    if module.check_mode or not (module.params["release"] or module.params["undo"]):
+        run(module)
+    with alone(module):
+        run(module)
 
 
 if __name__ == "__main__":
