@@ -8,7 +8,14 @@ from engine.geometry import Crossing, ball_at, next_crossing, paddle_at
 from engine.match import admit, apply, decide, end, move, pause, resume, serve
 from engine.rules import RULES, SECOND, Rules
 from engine.state import Ball, MatchState, Paddle, Phase, initial
-from engine.wire import event_from_json, event_to_json, rules_to_json, state_from_json, state_to_json
+from engine.wire import (
+    UnknownSchema,
+    event_from_json,
+    event_to_json,
+    rules_to_json,
+    state_from_json,
+    state_to_json,
+)
 
 __all__ = [
     "RULES",
@@ -27,6 +34,7 @@ __all__ = [
     "Resume",
     "Rules",
     "Serve",
+    "UnknownSchema",
     "admit",
     "apply",
     "ball_at",

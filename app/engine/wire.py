@@ -5,10 +5,15 @@ from math import isfinite
 from typing import Any
 
 from engine.events import End, Event, Hit, Pad, Pause, Point, Resume, Serve
-from engine.rules import Rules
+from engine.rules import RULES, Rules
 from engine.state import Ball, MatchState, Paddle
 
 SCHEMA = 1
+
+
+class UnknownSchema(ValueError):
+    """A newer release wrote this, in a way that this one cannot read."""
+
 
 EVENTS: dict[str, type[Event]] = {kind.k: kind for kind in (Serve, Pad, Hit, Point, Pause, Resume, End)}
 
@@ -43,17 +48,24 @@ def state_to_json(state: MatchState) -> dict[str, Any]:
 
 
 def state_from_json(data: Mapping[str, Any]) -> MatchState:
-    """The state of `state_to_json`. ValueError if it is none, or of a schema that is not known here."""
+    """The state of `state_to_json`, whatever fields a later release has added. ValueError if it is none.
+
+    UnknownSchema when its schema, or the version of its rules, is newer than what is known here.
+    """
     try:
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"schema {data['schema']}, known here: {SCHEMA}")
+        if data["schema"] > SCHEMA:
+            raise UnknownSchema(f"schema {data['schema']} of a state is not known here (known: up to {SCHEMA})")
+        if data["rules"].get("version", RULES.version) > RULES.version:
+            raise UnknownSchema(f"rules version {data['rules']['version']} is not known here")
         left, right = data["paddles"]
         values = {name: data[name] for name in MatchState.__match_args__}
-        values["rules"] = Rules(**data["rules"])
+        values["rules"] = Rules(**{name: data["rules"][name] for name in Rules.__match_args__ if name in data["rules"]})
         values["ball"] = None if data["ball"] is None else _read(Ball, data["ball"])
         values["paddles"] = (_read(Paddle, left), _read(Paddle, right))
         values["score"] = _score(data["score"])
         return MatchState(**values)
+    except UnknownSchema:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a match state: {error}") from error
 

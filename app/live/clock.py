@@ -42,3 +42,13 @@ class LoopClock:
 
     def call_at(self, when: int, callback: Callable[[], None]) -> Timer:
         return self._loop.call_later(max(0, when - self.now()) / SECOND, callback)
+
+
+async def sleep(clock: Clock, us: int) -> None:
+    """Wait for `us` on `clock`."""
+    over = asyncio.Event()
+    timer = clock.call_at(clock.now() + us, over.set)
+    try:
+        await over.wait()
+    finally:
+        timer.cancel()

@@ -12,10 +12,13 @@ class OwnerHooks(Protocol):
     """What an owner asks of its worker. None of these may block or raise."""
 
     def boundary(self, owner: "MatchOwner", snapshot: Snapshot) -> None:
-        """A rally ended: keep this."""
+        """A rally, or the match, ended: keep this, and call `kept`."""
+
+    def may_serve(self, owner: "MatchOwner") -> bool:
+        """False while the worker drains: it takes the match from here, between two rallies."""
 
     def finished(self, owner: "MatchOwner", record: FinishedMatch | None) -> None:
-        """The match is over; None when it never started."""
+        """The match is over; None when there is nothing to store."""
 
     def rematch(self, owner: "MatchOwner") -> None:
         """Both want another match: create one and call `rematch_ready`."""

@@ -1,7 +1,9 @@
 """What the directory deals in: workers, seats, leases, and how a match finds its seat and its worker. No I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Self
 
 from live.records import MatchSpec, PlayerSpec, Snapshot
 
@@ -22,18 +24,30 @@ class NoWorker(DirectoryError):
     """No live worker takes matches."""
 
 
+class Unreadable(DirectoryError):
+    """A newer release has left the match in a way that this one cannot read."""
+
+
 class Fenced(DirectoryError):
     """The lease went to another owner: this one must stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker that renews its key. `matches` counts those that it owns or was given in the last seconds."""
+    """A worker that renews its key. `matches` counts those that it owns or was given in the last seconds.
+
+    `schema` is the newest that it can read (live.records).
+    """
 
     name: str
     matches: int
     draining: bool
     release: str
+    schema: int
+
+    @classmethod
+    def from_json(cls, name: str, matches: int, data: Mapping[str, Any]) -> Self:
+        return cls(name, matches, draining=data["draining"], release=data["release"], schema=data.get("schema", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,43 @@ class Lease:
     def parse(cls, text: str | None) -> "Lease":
         epoch, _, worker = (text or "0:").partition(":")
         return cls(epoch=int(epoch), worker=worker)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A match at its last rally boundary. `winner` and `reason` are set when it is over."""
+
+    score: tuple[int, int]
+    is_over: bool
+    winner: int | None
+    reason: str | None
+    started_at: datetime
+    saved_at: datetime
+
+    @classmethod
+    def from_header(cls, data: Mapping[str, Any]) -> Self:
+        """Out of the JSON form of a snapshot, of whatever schema: these fields stay."""
+        state = data["state"]
+        left, right = state["score"]
+        is_over = state["phase"] == "over"
+        return cls(
+            score=(left, right),
+            is_over=is_over,
+            winner=state["winner"],
+            reason=state["reason"] if is_over else None,
+            started_at=datetime.fromisoformat(data["started_at"]),
+            saved_at=datetime.fromisoformat(data["saved_at"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A match that a worker carries and does not own. `is_stale`: it does not count as load any more."""
+
+    match_id: str
+    lease: Lease
+    has_begun: bool
+    is_stale: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +139,9 @@ def take_seat(spec: MatchSpec, identity: str, name: str) -> tuple[MatchSpec, int
     return replace(spec, players=(player, right) if free == 0 else (left, player)), free
 
 
-def place(lease: Lease, workers: Iterable[Worker]) -> Lease:
-    """The next lease, at the least loaded worker that takes matches. NoWorker."""
-    takers = [worker for worker in workers if not worker.draining]
+def place(lease: Lease, workers: Iterable[Worker], *, schema: int) -> Lease:
+    """The next lease, at the least loaded worker that takes matches and can read `schema`. NoWorker."""
+    takers = [worker for worker in workers if not worker.draining and worker.schema >= schema]
     if not takers:
         raise NoWorker
     chosen = min(takers, key=lambda worker: (worker.matches, worker.name))

@@ -13,6 +13,7 @@ DISCONNECTS: Final = ("client", "timeout", "server_shutdown", "error", "protocol
 TYPES_IN: Final = ("hello", "ping", "in", "leave", "rematch", "other")
 TYPES_OUT: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")
 MODES: Final = ("ai", "friend")
+HANDOVERS: Final = ("moved", "freed")  # freed: no other worker took matches
 OUTCOMES: Final = ("completed", "forfeit", "client_left", "abandoned", "server_error")
 
 build_info = Gauge("matchpoint_build_info", "The release that this process runs.", ["version", "revision"])
@@ -27,7 +28,8 @@ ws_messages = Counter(
 matches_active = Gauge("matchpoint_matches_active", "Matches that this worker owns and that are not over.")
 matches_started = Counter("matchpoint_matches_started_total", "Matches whose first serve was announced.", ["mode"])
 matches_finished = Counter("matchpoint_matches_finished_total", "Matches that are over.", ["mode", "outcome"])
-takeovers = Counter("matchpoint_match_takeovers_total", "Matches that were continued from a snapshot.")
+takeovers = Counter("matchpoint_match_takeovers_total", "Matches that were continued after their owner had failed.")
+handovers = Counter("matchpoint_match_handovers_total", "Matches that left a draining worker between rallies.", ["to"])
 crashes = Counter("matchpoint_match_crashes_total", "Matches that failed and went back to their last snapshot.")
 fenced = Counter("matchpoint_match_fenced_total", "Matches that were dropped because another worker owns them.")
 
@@ -65,6 +67,8 @@ def _create_label_sets() -> None:
             ws_connects.labels(consumer, result)
         for reason in DISCONNECTS:
             ws_disconnects.labels(consumer, reason)
+    for to in HANDOVERS:
+        handovers.labels(to)
     for mode in MODES:
         matches_started.labels(mode)
     for mode, outcome in product(MODES, OUTCOMES):

@@ -7,8 +7,7 @@ world (snapshots, results, the directory) goes through `OwnerHooks`. All times a
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import engine
 from engine.ai import plan
@@ -16,7 +15,8 @@ from live import codec, metrics
 from live.clock import SECOND, Clock
 from live.connection import Connection
 from live.hooks import OwnerHooks
-from live.records import FinishedMatch, MatchSpec, PlayerSpec, Snapshot
+from live.ledger import Ledger
+from live.records import FinishedMatch, Handover, MatchSpec, PlayerSpec, Snapshot
 from live.room import Room
 from live.seat import Seat
 from live.timers import Timers
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_SERVE_US: Final = 3 * SECOND  # also after a pause
 SERVE_US: Final = 1_200_000
+HOLD_US: Final = 150_000  # a point waits so long, at most, until the directory has it
+SETTLE_US: Final = 3 * SECOND  # after a hand-over, for the players to come along
 BOTH_AWAY_US: Final = 60 * SECOND
 MATCH_US: Final = 30 * 60 * SECOND  # nothing that people play lasts so long
 LINGER_US: Final = 60 * SECOND  # after the end, for a rematch
@@ -54,11 +56,12 @@ class MatchOwner:
         self._rng = rng
         self._hooks = hooks
         self._zero = clock.now()
-        self._state = engine.initial(engine.Rules(points=spec.points))
-        self._timeline: list[dict[str, Any]] = []
-        self._started_at: datetime | None = None
+        self._ledger = Ledger(engine.Rules(points=spec.points))
         self._was_left = False
+        self.is_parting = False
         self._is_stopped = False
+        self._came_over = False  # by a hand-over, and has not been served since
+        self._announced_at = 0
         self._timers = Timers(clock, lambda error: hooks.crashed(self, error))
         self._room = Room(spec, self._state.rules.grace_max, self._now)
         self._seats = self._room.seats
@@ -68,15 +71,29 @@ class MatchOwner:
 
     def _restore(self, snapshot: Snapshot) -> None:
         """Go on from a rally boundary. Match time has gone on meanwhile, so that clients' clocks stay right."""
-        gone = (self._clock.wall() - snapshot.saved_at).total_seconds()
-        self._zero = self._clock.now() - snapshot.now - max(0, int(gone * SECOND))
-        self._timeline = list(snapshot.timeline)
-        self._state = engine.state_from_json(snapshot.state)
-        self._started_at = snapshot.started_at
+        gone = max(0, int((self._clock.wall() - snapshot.saved_at).total_seconds() * SECOND))
+        self._zero = self._clock.now() - snapshot.now - gone
+        self._ledger = Ledger.of(snapshot)
         for seat, used in zip(self._seats, snapshot.away, strict=True):
             seat.away_used = used
+        if self.is_over:  # only its result was lost
+            self._after("linger", self._now() + LINGER_US, self._close)
+            return
+        if snapshot.handover is not None:
+            present = snapshot.handover.present if gone < SETTLE_US else (False, False)
+            self._room.expect(snapshot.handover.resumable, self._state.version, present)
+            self._came_over = gone < SETTLE_US
+            self._after("settle", self._now() + SETTLE_US, self._settled)
         self._after("life", self._now() + MATCH_US, self._abandon)
         self._time_absence()
+
+    @property
+    def _state(self) -> engine.MatchState:
+        return self._ledger.state
+
+    @property
+    def has_started(self) -> bool:
+        return self._ledger.started_at is not None
 
     @property
     def is_over(self) -> bool:
@@ -84,7 +101,7 @@ class MatchOwner:
 
     def needs_pulse(self, connection: Connection) -> bool:
         """Whether a match is being played that must know soon when this socket's player is gone."""
-        return self._started_at is not None and not self.is_over and self._room.seat_of(connection) is not None
+        return self.has_started and not self.is_over and self._room.seat_of(connection) is not None
 
     # Sockets
 
@@ -99,20 +116,22 @@ class MatchOwner:
     def attach(self, connection: Connection, side: int | None, version: int) -> None:
         """A socket proved its seat (`side` None: to watch) and holds the events up to `version`."""
         self._timers.cancel("idle")
+        self._room.release()  # the welcome has all that is held back
         self._room.enter(connection, side, version)
-        self._room.welcome(connection, self.spec, self._state, self._timeline, version)
+        self._room.welcome(connection, self.spec, self._state, self._ledger.timeline, version)
         if side is not None:
             self._room.tell_presence(self._seats[side])
-            self._time_absence()
-            self._serve_when_ready(FIRST_SERVE_US)
+            if not self.is_parting:
+                self._time_absence()
+                self._serve_when_ready(FIRST_SERVE_US)
 
     def detach(self, connection: Connection) -> None:
         """The socket is gone. A player's paddle stops; the rally goes on to its end."""
         seat = self._room.leave(connection)
-        if self._is_stopped:
+        if self._is_stopped or self.is_parting:
             return
         if seat is not None:
-            if self._started_at is not None and not self.is_over:
+            if self.has_started and not self.is_over:
                 self._move(seat, self._now(), None, 0)
             self._room.tell_presence(seat)
             self._time_absence()
@@ -130,9 +149,9 @@ class MatchOwner:
                     self._measure(seat, connection, message)
             case codec.Hello():
                 raise codec.Refused(4400, "hello comes once, and first")
-            case codec.Input() if seat is not None and not self.is_over:
+            case codec.Input() if seat is not None and not self.is_over and not self.is_parting:
                 self._input(seat, connection, message)
-            case codec.Leave() if seat is not None:
+            case codec.Leave() if seat is not None and not self.is_parting:
                 self._leave(seat, connection)
             case codec.Rematch() if seat is not None and self.is_over:
                 self._want_rematch(seat)
@@ -146,7 +165,7 @@ class MatchOwner:
             self._room.tell_presence(seat)
 
     def _input(self, seat: Seat, connection: Connection, message: codec.Input) -> None:
-        if self._started_at is None or message.seq <= seat.last_seq:
+        if not self.has_started or message.seq <= seat.last_seq:
             return
         seat.last_seq = message.seq
         now = self._now()
@@ -166,7 +185,7 @@ class MatchOwner:
     def _leave(self, seat: Seat, connection: Connection) -> None:
         if not self.is_over:
             self._was_left = True
-            started = self._started_at is not None
+            started = self.has_started
             self._end(1 - seat.side if started else None, "forfeit" if started else "abandoned")
         connection.close(1000)
 
@@ -174,36 +193,57 @@ class MatchOwner:
 
     def _serve_when_ready(self, countdown: int) -> None:
         """Announce the next serve, or pause until both players are here."""
-        if self._state.phase not in ("ready", "paused") or any(seat.player is None for seat in self._seats):
+        if self._state.phase not in ("ready", "paused") or not self._hooks.may_serve(self):
+            return
+        if any(seat.player is None for seat in self._seats):
             return
         away = next((seat for seat in self._seats if not seat.present), None)
         if away is not None:
             self._pause_for(away)
             return
-        if self._started_at is None:
+        if not self.has_started:
             self._start()
         now = self._now()
         if self._state.phase == "paused":
             countdown = FIRST_SERVE_US
+        if self.spec.is_probe or (self._came_over and self._state.reason != "peer"):
+            countdown = SERVE_US
+        self._came_over = False
+        if self._state.phase == "paused":
             self._emit(engine.resume(self._state, now))
         direction = 1 if self._rng() < 0.5 else -1
         slope = SERVE_SLOPE * (2 * self._rng() - 1)
+        self._announced_at = now
         self._advance(engine.serve(self._state, now + countdown, direction, slope))
 
     def _start(self) -> None:
-        self._started_at = self._clock.wall()
+        self._ledger.started_at = self._clock.wall()
         self._after("life", self._now() + MATCH_US, self._abandon)
-        metrics.matches_started.labels(self.spec.mode).inc()
+        if not self.spec.is_probe:
+            metrics.matches_started.labels(self.spec.mode).inc()
         logger.info("match started", extra={"match": self.spec.id, "mode": self.spec.mode})
         self._boundary()
 
     def _pause_for(self, seat: Seat) -> None:
         """Pause if the player of `seat` is away and no ball flies; a rally is played to its end first."""
-        ball = self._state.ball
-        flying = ball is not None and self._now() >= ball.t
-        if self._started_at is None or seat.present or flying or self._state.phase not in ("ready", "serve"):
+        if not self.has_started or seat.present or seat.side in self._room.expected:
+            return
+        if self._is_flying or self._state.phase not in ("ready", "serve"):
             return
         self._advance(engine.pause(self._state, self._now(), "peer", seat.side))
+
+    def _settled(self) -> None:
+        """Whoever has not come over by now is away."""
+        late = [self._seats[side] for side in self._room.expected]
+        self._room.expected.clear()
+        self._came_over = False
+        for seat in late:
+            self._room.tell_presence(seat)
+            self._pause_for(seat)
+
+    @property
+    def _is_flying(self) -> bool:
+        return self._state.ball is not None and self._now() >= self._state.ball.t
 
     def _decide(self) -> None:
         """Decide late: the crossing's time and its grace have passed."""
@@ -230,16 +270,22 @@ class MatchOwner:
                         self._serve_when_ready(SERVE_US)
                 case engine.End():
                     self._finish()
-        if len(self._timeline) > TIMELINE_EVENTS and not self.is_over:
+        if len(self._ledger.timeline) > TIMELINE_EVENTS and not self.is_over:
             self._abandon()
 
     def _emit(self, events: tuple[engine.Event, ...]) -> None:
-        for event in events:
-            self._state = engine.apply(self._state, event)
-        batch = [engine.event_to_json(event) for event in events]
-        self._timeline += batch
+        """Fold and tell events. What decides a point is told when it cannot be lost any more."""
+        if any(isinstance(event, engine.Point | engine.End) for event in events) and self.has_started:
+            self._room.hold()
+            self._after("hold", self._now() + HOLD_US, self.kept)
+        batch = self._ledger.add(events)
         if batch:
-            self._room.broadcast("ev", codec.events(batch))
+            self._room.announce(batch)
+
+    def kept(self) -> None:
+        """The directory has the last boundary, or does not answer: the game goes on."""
+        self._timers.cancel("hold")
+        self._room.release()
 
     def _charge(self, seat: Seat) -> None:
         if not seat.is_ai:
@@ -267,25 +313,43 @@ class MatchOwner:
         return lambda: self._move(seat, t, target, 0, grace=SECOND)
 
     def _boundary(self) -> None:
-        if self._started_at is None:
-            return
         left, right = self._seats
-        snapshot = Snapshot(
-            state=engine.state_to_json(self._state),
-            timeline=list(self._timeline),
-            now=self._now(),
-            saved_at=self._clock.wall(),
-            started_at=self._started_at,
-            away=(left.away_used, right.away_used),
-        )
-        self.boundary = snapshot
-        self._hooks.boundary(self, snapshot)
+        away = (left.away_used, right.away_used)
+        snapshot = self._ledger.snapshot(now=self._now(), wall=self._clock.wall(), away=away)
+        if snapshot is not None:
+            self.boundary = snapshot
+            self._hooks.boundary(self, snapshot)
+
+    # Hand-over
+
+    def can_part(self, patience: int) -> bool:
+        """Whether no ball flies, nor was a serve announced for so long (µs) that calling it off costs more time."""
+        if self._state.ball is None:
+            return True
+        return not self._is_flying and self._now() - self._announced_at <= patience
+
+    @property
+    def is_counting_down(self) -> bool:
+        return self._state.ball is not None and not self._is_flying
+
+    def part(self) -> Snapshot | None:
+        """Stand still from here on, and answer with what the next owner needs; None: it begins from nothing."""
+        self.is_parting = True
+        self._timers.clear()
+        if self._state.ball is not None:
+            self._emit(engine.pause(self._state, self._now(), "server"))
+        left, right = self._seats
+        for seat in self._seats:
+            seat.away_stop(self._now())
+        handover = Handover(self._room.resumable, (left.connection is not None, right.connection is not None))
+        away = (left.away_used, right.away_used)
+        return self._ledger.snapshot(now=self._now(), wall=self._clock.wall(), away=away, handover=handover)
 
     # Absence and the end
 
     def _time_absence(self) -> None:
         """Start and stop the clocks of absent players. While both are away nobody's grace runs."""
-        if self._started_at is None or self.is_over:
+        if not self.has_started or self.is_over:
             return
         now = self._now()
         self._timers.cancel("away")
@@ -317,27 +381,20 @@ class MatchOwner:
     def _finish(self) -> None:
         self._timers.clear()
         state = self._state
-        metrics.matches_finished.labels(self.spec.mode, self._outcome()).inc()
+        if not self.spec.is_probe:
+            metrics.matches_finished.labels(self.spec.mode, self._outcome()).inc()
         logger.info("match over", extra={"match": self.spec.id, "reason": state.reason, "score": state.score})
         self._after("linger", self._now() + LINGER_US, self._close)
-        self._hooks.finished(self, self._record())
+        self._after("hold", self._now() + HOLD_US, self.kept)
+        self._boundary()
+        self._hooks.finished(self, self.record())
 
-    def _record(self) -> FinishedMatch | None:
-        if self._started_at is None:
-            return None
-        state = self._state
-        first = next((event["t"] for event in self._timeline if event["k"] == "serve"), state.t)
-        return FinishedMatch(
-            spec=self.spec,
-            started_at=self._started_at,
-            finished_at=max(self._clock.wall(), self._started_at),  # the wall clock may be set back
-            duration_us=max(0, state.t - first),
-            winner=state.winner,
-            reason=state.reason or "",
-            score=state.score,
-            rules_version=state.rules.version,
-            timeline=list(self._timeline),
-        )
+    def record(self) -> FinishedMatch | None:
+        """The result of a match that is over; None when there is nothing to store."""
+        wall = self._clock.wall()
+        if self.boundary is not None and self.boundary.state["phase"] == "over":
+            wall = self.boundary.saved_at  # so that a repeated record is the same
+        return self._ledger.record(self.spec, wall)
 
     def _outcome(self) -> str:
         if self._state.reason == "score":
@@ -360,7 +417,7 @@ class MatchOwner:
         self._after("linger", self._now() + SERVE_US, self._close)
 
     def _idle(self) -> None:
-        if self._started_at is None or self.is_over:
+        if not self.has_started or self.is_over:
             self._close()
 
     def _close(self) -> None:

@@ -1,15 +1,22 @@
 """What live servers, pages and the database tell each other about a match: frozen values with a JSON form.
 
-`schema` names the shape of the JSON. A reader refuses a schema that it does not know, so that two releases that run
-side by side never misread each other.
+`schema` is the major version of the JSON. Within one, fields are only added: readers pass over those that they do not
+know, and have a default for those that older releases did not write. A newer schema is refused (UnknownSchema), so
+that two releases that run side by side never misread each other; whoever can read it takes the match.
+`tests/app/live/states/` has what each release wrote.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-SCHEMA = 1
+import engine
+from engine import UnknownSchema
+
+__all__ = ["SCHEMA", "FinishedMatch", "Handover", "MatchSpec", "PlayerSpec", "Players", "Snapshot", "UnknownSchema"]
+
+SCHEMA: Final = 1
 
 Mode = Literal["ai", "friend"]
 Players = tuple["PlayerSpec | None", "PlayerSpec | None"]
@@ -34,7 +41,10 @@ class PlayerSpec:
 
 @dataclass(frozen=True, slots=True)
 class MatchSpec:
-    """A match as it was asked for. `players` by side; None is a seat that is still free. `created_at` is ISO 8601."""
+    """A match as it was asked for. `players` by side; None is a seat that is still free. `created_at` is ISO 8601.
+
+    `is_probe`: two bots try a worker; no statistics, no result.
+    """
 
     id: str
     mode: Mode
@@ -42,6 +52,7 @@ class MatchSpec:
     points: int
     players: Players
     created_at: str
+    is_probe: bool = False
     schema: int = SCHEMA
 
     def side_of(self, identity: str) -> int | None:
@@ -61,11 +72,12 @@ class MatchSpec:
             "points": self.points,
             "players": [player.to_json() if player else None for player in self.players],
             "created_at": self.created_at,
+            "probe": self.is_probe,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The spec of `to_json`. ValueError on a schema that is not known here."""
+        """The spec of `to_json`. UnknownSchema."""
         _check_schema(data)
         left, right = (PlayerSpec.from_json(player) if player else None for player in data["players"])
         return cls(
@@ -75,6 +87,7 @@ class MatchSpec:
             points=data["points"],
             players=(left, right),
             created_at=data["created_at"],
+            is_probe=data.get("probe", False),
         )
 
 
@@ -109,7 +122,7 @@ class FinishedMatch:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The record of `to_json`. ValueError on a schema that is not known here."""
+        """The record of `to_json`. UnknownSchema."""
         _check_schema(data)
         left, right = data["score"]
         return cls(
@@ -126,11 +139,32 @@ class FinishedMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Handover:
+    """What the next owner may build on, because the one before has stopped on purpose and said nothing since.
+
+    `resumable` are the identities whose clients hold versions of this very timeline, `present` tells by side who was
+    connected and so will be back in a moment.
+    """
+
+    resumable: tuple[str, ...]
+    present: tuple[bool, bool]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"resumable": list(self.resumable), "present": list(self.present)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        left, right = data["present"]
+        return cls(resumable=tuple(data["resumable"]), present=(left, right))
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A match at a rally boundary: all that another worker needs to go on from there.
 
     `state` is a key frame of the engine with no ball in play, `timeline` every event up to it. `now` is the match time
-    (µs) at `saved_at` (wall clock), `away` the reconnect grace (µs) that each side has used up.
+    (µs) at `saved_at` (wall clock), `away` the reconnect grace (µs) that each side has used up. `handover` is there
+    until the next owner begins.
     """
 
     state: dict[str, Any]
@@ -139,9 +173,10 @@ class Snapshot:
     saved_at: datetime
     started_at: datetime
     away: tuple[int, int]
+    handover: Handover | None = None
     schema: int = SCHEMA
 
-    def header(self) -> dict[str, Any]:
+    def header(self, *, handover: bool = True) -> dict[str, Any]:
         """The JSON form without the timeline, which is stored beside it, piece by piece."""
         return {
             "schema": self.schema,
@@ -150,13 +185,16 @@ class Snapshot:
             "saved_at": self.saved_at.isoformat(),
             "started_at": self.started_at.isoformat(),
             "away": list(self.away),
+            "handover": self.handover.to_json() if self.handover and handover else None,
         }
 
     @classmethod
     def from_header(cls, data: Mapping[str, Any], timeline: list[dict[str, Any]]) -> Self:
-        """The snapshot of `header` and its timeline. ValueError on a schema that is not known here."""
+        """The snapshot of `header` and its timeline. UnknownSchema; ValueError if the state is none."""
         _check_schema(data)
+        engine.state_from_json(data["state"])
         left, right = data["away"]
+        handover = data.get("handover")
         return cls(
             state=data["state"],
             timeline=timeline,
@@ -164,9 +202,11 @@ class Snapshot:
             saved_at=datetime.fromisoformat(data["saved_at"]),
             started_at=datetime.fromisoformat(data["started_at"]),
             away=(left, right),
+            handover=Handover.from_json(handover) if handover else None,
         )
 
 
 def _check_schema(data: Mapping[str, Any]) -> None:
-    if data.get("schema") != SCHEMA:
-        raise ValueError(f"schema {data.get('schema')!r} is not known here (known: {SCHEMA})")
+    schema = data.get("schema")
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise UnknownSchema(f"schema {schema!r} is not known here (known: up to {SCHEMA})")

@@ -36,6 +36,7 @@ class ResultWriter:
         self._spool = spool
         self._save = save or save_in_database
         self._now = now
+        self.saved_late: list[str] = []  # ids of matches whose results `retry` has saved; the reader removes them
         self._pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="results")
 
     async def write(self, record: FinishedMatch) -> bool:
@@ -112,6 +113,7 @@ class ResultWriter:
                 continue
             try:
                 self._commit(record, path)
+                self.saved_late.append(record.spec.id)
             except ConnectionError:
                 break  # the database is down for the others as well
             except Exception:  # noqa: S112 - it is logged, and must not hold up the others

@@ -1,4 +1,4 @@
-"""Who is in a match: its two seats, those who watch, and what all of them are told."""
+"""Who is in a match: its two seats, those who watch, and what all of them are told, and when."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,9 +20,22 @@ class Room:
     def __init__(self, spec: MatchSpec, grace_max: int, now: Callable[[], int]) -> None:
         left, right = spec.players
         self.seats = (Seat(0, left, LatencyMeter(grace_max)), Seat(1, right, LatencyMeter(grace_max)))
+        self.expected: set[int] = set()  # sides that were here a moment ago, at another worker: on their way
         self._watchers: set[Connection] = set()
-        self._resumable: set[str] = set()  # identities whose versions come from this owner, not from one before it
+        # Up to which version an identity holds this timeline, and not that of a former owner; None: whatever it holds
+        self._resumable: dict[str, int | None] = {}
+        self._held: list[str] | None = None
         self._now = now
+
+    @property
+    def resumable(self) -> tuple[str, ...]:
+        """The identities that have followed this timeline, so that their versions are of it."""
+        return tuple(identity for identity, limit in self._resumable.items() if limit is None)
+
+    def expect(self, identities: tuple[str, ...], version: int, present: tuple[bool, bool]) -> None:
+        """The match comes from another worker, which told `identities` nothing beyond `version`."""
+        self._resumable = dict.fromkeys(identities, version)
+        self.expected = {side for side, is_present in enumerate(present) if is_present}
 
     def seat_of(self, connection: Connection) -> Seat | None:
         return next((seat for seat in self.seats if seat.connection is connection), None)
@@ -39,6 +52,7 @@ class Room:
             self._watchers.add(connection)
             return
         seat = self.seats[side]
+        self.expected.discard(side)
         if seat.connection is not None:
             seat.connection.close(4409)
         seat.connection = connection
@@ -54,9 +68,10 @@ class Room:
         version: int,
     ) -> None:
         """Bring a socket up to date: by the events that it missed if they are few, else by a key frame."""
-        known = connection.identity in self._resumable
-        resumes = known and 0 < version <= state.version <= version + RESUME_EVENTS
-        self._resumable.add(connection.identity)
+        limit = self._resumable.get(connection.identity, 0)
+        known = state.version if limit is None else limit
+        resumes = 0 < version <= known and state.version <= version + RESUME_EVENTS
+        self._resumable[connection.identity] = None
         seat = self.seat_of(connection)
         frame = codec.welcome(
             match_id=spec.id,
@@ -70,7 +85,7 @@ class Room:
         if resumes and version < state.version:
             connection.send("ev", codec.events(timeline[version:]))
         for other in self.seats:
-            if other is not seat and other.player is not None:
+            if other is not seat and other.player is not None and other.side not in self.expected:
                 connection.send("peer", self._peer(other))
 
     def leave(self, connection: Connection) -> Seat | None:
@@ -84,6 +99,24 @@ class Room:
     def broadcast(self, kind: str, frame: str) -> None:
         for connection in self.audience():
             connection.send(kind, frame)
+
+    def announce(self, events: list[dict[str, Any]]) -> None:
+        """Tell everybody of events, now or when those before them are told."""
+        frame = codec.events(events)
+        if self._held is None:
+            self.broadcast("ev", frame)
+        else:
+            self._held.append(frame)
+
+    def hold(self) -> None:
+        """Keep events back until `release`."""
+        if self._held is None:
+            self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held or [], None
+        for frame in held:
+            self.broadcast("ev", frame)
 
     def tell_presence(self, seat: Seat) -> None:
         """Tell the others how the player of `seat` is connected."""

@@ -1,7 +1,7 @@
 """One live worker: the matches that it owns, its leases in the directory, and the way of results to the database.
 
-Owners are synchronous; what they ask for is kept here as pending calls to the directory, the newest of a kind, which
-are tried until they succeed. So a Valkey that is away for a while stops no rally.
+Owners are synchronous; what they ask of the directory is kept (live.calls) and tried until it succeeds. So a Valkey
+that is away for a while stops no rally.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import secrets
 import string
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,12 +20,16 @@ from weakref import WeakValueDictionary
 from redis.exceptions import RedisError
 
 from live import metrics
+from live.adoption import Adoption
+from live.calls import Calls
 from live.clock import SECOND, Clock
 from live.codec import Refused
 from live.connection import Connection
-from live.directory import WORKER_SECONDS, Directory, DirectoryError, Fenced, NoSuchMatch
+from live.directory import WORKER_SECONDS, Claim, Directory, DirectoryError, Fenced, NoSuchMatch, Unreadable
+from live.drain import Drain
+from live.ledger import abandoned
 from live.owner import MatchOwner
-from live.records import FinishedMatch, MatchSpec, Snapshot
+from live.records import FinishedMatch, MatchSpec, Snapshot, UnknownSchema
 from live.results import RETRY_SECONDS, ResultWriter
 from live.tokens import SeatClaim
 
@@ -34,7 +38,7 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 0.1
 CRASHES_MAX: Final = 3  # of one match
-STOP_SECONDS: Final = 8.0
+STOP_SECONDS: Final = 8.0  # after the drain
 CLOSE_SECONDS: Final = 2.0  # a socket is given one to say goodbye
 ID_ALPHABET: Final = string.ascii_letters + string.digits
 ID_LENGTH: Final = 12
@@ -55,39 +59,48 @@ class Worker:
     ) -> None:
         self.name = name
         self.clock = clock
-        self.is_draining = False
         self.connections: set[Connection] = set()
         self._directory = directory
         self.results = results
         self._rng = rng
         self._release = release
+        self._run = secrets.token_hex(8)  # tells this process from others under its name
         self._owners: dict[str, MatchOwner] = {}
         self._claims: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._pending: dict[tuple[str, str], tuple[MatchOwner, Callable[[], Awaitable[None]]]] = {}
+        self.calls = Calls(clock, lost=self._fenced, failed=self.directory_failed)
         self._finishing: set[str] = set()  # over, but the directory does not say so yet
-        self._wakeup = asyncio.Event()
+        self._drain: Drain | None = None
+        self._adoption = Adoption(name, directory=directory, clock=clock, adopt=self._adopt)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._beat_at = clock.now()
         self._crashes: Counter[str] = Counter()
         self._is_cut_off = False  # the directory did not answer the last time
 
+    @property
+    def is_draining(self) -> bool:
+        return self._drain is not None
+
+    @property
+    def owners(self) -> Mapping[str, MatchOwner]:
+        return self._owners
+
     # Sockets
 
     async def owner_for(self, claim: SeatClaim) -> MatchOwner:
         """The owner of the claimed match, made or taken over if need be. Refused (4401, 4404, 1012)."""
-        if self.is_draining:
-            raise Refused(1012, "this worker is about to stop")
         lock = self._claims.setdefault(claim.match_id, asyncio.Lock())
         try:
             async with lock:
                 owner = self._owners.get(claim.match_id) or await self._take(claim.match_id)
                 if claim.side is not None and owner.spec.players[claim.side] is None:
                     await self._refresh(owner, claim.side)
+        except Unreadable as error:
+            raise Refused(1012, "the match is for another server") from error
         except DirectoryError as error:
             raise Refused(4404, "no such match here") from error
         except (RedisError, TimeoutError) as error:
-            self._directory_failed(error)
+            self.directory_failed(error)
             raise Refused(1012, "the directory cannot be reached") from error
         if claim.side != owner.spec.side_of(claim.identity):
             raise Refused(4401, "the seat belongs to somebody else")
@@ -96,17 +109,37 @@ class Worker:
     async def _take(self, match_id: str) -> MatchOwner:
         if match_id in self._finishing:
             raise NoSuchMatch(match_id)
-        await self.flush()  # an owner before this one may have left a boundary behind
-        claim = await self._directory.match_claim(match_id, worker=self.name)
+        if self.is_draining:
+            await self._directory.match_pass_on(match_id, worker=self.name)
+            raise Refused(1012, "this worker is about to stop")
+        await self.calls.flush()  # an owner before this one may have left a boundary behind
+        claim = await self._claim(match_id)
         owner = MatchOwner(
             claim.spec, epoch=claim.epoch, clock=self.clock, rng=self._rng, hooks=self, snapshot=claim.snapshot
         )
         self._owners[match_id] = owner
         if claim.snapshot is not None:
-            metrics.takeovers.inc()
-            logger.info("match taken over", extra={"match": match_id, "epoch": claim.epoch})
+            is_planned = claim.snapshot.handover is not None
+            if not is_planned:
+                metrics.takeovers.inc()
+            logger.info("match taken over", extra={"match": match_id, "epoch": claim.epoch, "planned": is_planned})
+        if owner.is_over:  # its owner died between the last point and the result
+            self.finished(owner, owner.record())
         self._count()
         return owner
+
+    async def _claim(self, match_id: str) -> Claim:
+        try:
+            return await self._directory.match_claim(match_id, worker=self.name)
+        except UnknownSchema as error:
+            other = await self._directory.match_pass_on(match_id, worker=self.name)
+            logger.warning("match of a newer release", extra={"match": match_id, "why": error, "passed_to": other})
+            raise Unreadable(match_id) from error
+
+    async def _adopt(self, match_id: str) -> None:
+        async with self._claims.setdefault(match_id, asyncio.Lock()):
+            if match_id not in self._owners and not self.is_draining:
+                await self._take(match_id)
 
     async def _refresh(self, owner: MatchOwner, side: int) -> None:
         spec = await self._directory.match_get(owner.spec.id)
@@ -117,21 +150,36 @@ class Worker:
     # What owners ask for (OwnerHooks)
 
     def boundary(self, owner: MatchOwner, snapshot: Snapshot) -> None:
-        save = partial(self._directory.match_snapshot, owner.spec.id, epoch=owner.epoch, snapshot=snapshot)
-        self._ask(owner, "snapshot", save)
+        self.calls.ask(owner, "snapshot", partial(self._save, owner, snapshot))
+        if self._is_cut_off:
+            owner.kept()
+
+    def may_serve(self, owner: MatchOwner) -> bool:
+        if self._drain is None:
+            return True
+        self._drain.take(owner)
+        return False
 
     def finished(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
-        self._pending.pop((owner.spec.id, "snapshot"), None)
         self._finishing.add(owner.spec.id)
-        self._spawn(self._finish(owner, record))
+        self._crashes.pop(owner.spec.id, None)
+        self.spawn(self._finish(owner, record))
         self._count()
 
     def rematch(self, owner: MatchOwner) -> None:
-        self._spawn(self._rematch(owner))
+        match_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+        spec = replace(_swapped(owner.spec), id=match_id, created_at=self.clock.wall().isoformat())
+        self.calls.ask(owner, "rematch", partial(self._rematch, owner, spec))
 
     def closed(self, owner: MatchOwner) -> None:
+        self.calls.drop(owner, "rematch")
         if self._forget(owner) and not owner.is_over:
-            self._ask(owner, "release", partial(self._directory.match_release, owner.spec.id, epoch=owner.epoch))
+            self._release_soon(owner)
+
+    def _release_soon(self, owner: MatchOwner) -> None:
+        """Let go of a match; one that has begun is left for whoever finds it."""
+        release, keep = self._directory.match_release, owner.has_started
+        self.calls.ask(owner, "release", partial(release, owner.spec.id, epoch=owner.epoch, keep=keep))
 
     def crashed(self, owner: MatchOwner, error: Exception) -> None:
         logger.error("match crashed", exc_info=error, extra={"match": owner.spec.id})
@@ -141,23 +189,36 @@ class Worker:
         self._crashes[owner.spec.id] += 1
         if self._crashes[owner.spec.id] >= CRASHES_MAX:  # its snapshot leads to the same failure again and again
             metrics.matches_finished.labels(owner.spec.mode, "server_error").inc()
-            self.finished(owner, None)
+            self.finished(owner, abandoned(owner.spec, owner.boundary))
 
     def may_judge_absence(self) -> bool:
         return self.clock.now() - self._beat_at < WORKER_SECONDS * SECOND
 
-    def _fence(self, owner: MatchOwner) -> None:
+    def _fenced(self, owner: MatchOwner) -> None:
+        """A call found another owner; not news about a match that is being handed over."""
+        if self._owners.get(owner.spec.id) is owner and not owner.is_parting:
+            self.lost(owner)
+
+    def lost(self, owner: MatchOwner) -> None:
+        """Another worker has the match: nothing that happens here counts any more."""
         logger.warning("match lost to another worker", extra={"match": owner.spec.id, "epoch": owner.epoch})
         metrics.fenced.inc()
         self._forget(owner)
         owner.stop(1012, moved=True)
 
+    def handed_over(self, owner: MatchOwner, target: str | None) -> None:
+        """The match waits at `target`, or (None) for a worker that takes matches."""
+        self.calls.drop(owner)
+        self._forget(owner)
+        owner.kept()
+        owner.stop(1012, moved=target is not None)
+
     def _restore(self, owner: MatchOwner) -> None:
         logger.warning("match unknown to the directory", extra={"match": owner.spec.id, "epoch": owner.epoch})
         restore = self._directory.match_restore
-        self._ask(owner, "restore", partial(restore, owner.spec, worker=self.name, epoch=owner.epoch))
+        self.calls.ask(owner, "restore", partial(restore, owner.spec, worker=self.name, epoch=owner.epoch))
         if owner.boundary is not None:
-            self._pending.pop((owner.spec.id, "snapshot"), None)
+            self.calls.drop(owner, "snapshot")
             self.boundary(owner, owner.boundary)
 
     def _forget(self, owner: MatchOwner) -> bool:
@@ -172,24 +233,30 @@ class Worker:
 
     # Calls to the outside world
 
+    async def _save(self, owner: MatchOwner, snapshot: Snapshot) -> None:
+        await self._directory.match_snapshot(owner.spec.id, epoch=owner.epoch, snapshot=snapshot)
+        owner.kept()
+
     async def _finish(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
         """The directory forgets a match only when its result is safe. That of a stale owner counts for nothing."""
         if not await self._still_owns(owner):
             self._finishing.discard(owner.spec.id)
-            self._fence(owner)
+            self.lost(owner)
             return
+        is_saved = record is None
         while record is not None:
             try:
-                await self.results.write(record)
+                is_saved = await self.results.write(record)
                 break
             except Exception:
                 logger.exception("result neither saved nor spooled", extra={"match": owner.spec.id})
                 await asyncio.sleep(RETRY_SECONDS)
-        self._ask(owner, "done", partial(self._done, owner))
+        self.calls.ask(owner, "done", partial(self._done, owner, is_saved=is_saved))
 
-    async def _done(self, owner: MatchOwner) -> None:
+    async def _done(self, owner: MatchOwner, *, is_saved: bool) -> None:
+        call = self._directory.match_done if is_saved else self._directory.match_result_waits
         with suppress(Fenced, NoSuchMatch):
-            await self._directory.match_done(owner.spec.id, epoch=owner.epoch)
+            await call(owner.spec.id, epoch=owner.epoch)
         self._finishing.discard(owner.spec.id)
 
     async def _still_owns(self, owner: MatchOwner) -> bool:
@@ -197,52 +264,34 @@ class Worker:
         try:
             return await self._directory.match_is_owned(owner.spec.id, epoch=owner.epoch)
         except (RedisError, TimeoutError) as error:
-            self._directory_failed(error)
+            self.directory_failed(error)
             return True
 
-    async def _rematch(self, owner: MatchOwner) -> None:
-        match_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
-        spec = replace(_swapped(owner.spec), id=match_id, created_at=self.clock.wall().isoformat())
-        try:
+    async def _rematch(self, owner: MatchOwner, spec: MatchSpec) -> None:
+        with suppress(ValueError):  # an earlier call got through, though its answer did not
             await self._directory.match_create(spec)
-        except (RedisError, TimeoutError) as error:
-            self._directory_failed(error)
-        else:
-            owner.rematch_ready(match_id)
+        owner.rematch_ready(spec.id)
 
-    def _ask(self, owner: MatchOwner, kind: str, call: Callable[[], Awaitable[None]]) -> None:
-        self._pending[owner.spec.id, kind] = owner, call  # in order: a restore goes before the snapshot
-        self._wakeup.set()
-
-    async def flush(self) -> bool:
-        """Make the pending calls to the directory; False when it cannot be reached and calls are left."""
-        for key, asked in list(self._pending.items()):
-            owner, call = asked
+    async def retry_results(self) -> None:
+        """Try results again that wait in the spool, and tell the directory of those that are safe now."""
+        await self.results.retry()
+        for match_id in list(self.results.saved_late):
             try:
-                await call()
-            except Fenced:
-                if self._owners.get(owner.spec.id) is owner:
-                    self._fence(owner)
-            except NoSuchMatch:
-                pass  # Valkey has lost it: the next renewal notices and restores it
+                await self._directory.match_recorded(match_id)
             except (RedisError, TimeoutError) as error:
-                self._directory_failed(error)
-                return False
-            except Exception:  # a call that fails by itself must not keep the others from being made
-                logger.exception("call to the directory failed", extra={"match": owner.spec.id, "call": key[1]})
-            if self._pending.get(key) is asked:
-                del self._pending[key]
-        return True
+                self.directory_failed(error)
+                return
+            self.results.saved_late.remove(match_id)
 
     async def beat(self) -> None:
         """Renew the worker and its leases, and let go of matches that another worker owns by now."""
         owned = {match_id: owner.epoch for match_id, owner in self._owners.items() if not owner.is_over}
         try:
             beat = await self._directory.worker_beat(
-                self.name, release=self._release, draining=self.is_draining, owned=owned
+                self.name, release=self._release, draining=self.is_draining, owned=owned, run=self._run
             )
         except (RedisError, TimeoutError) as error:
-            self._directory_failed(error)
+            self.directory_failed(error)
             return
         if self._is_cut_off:
             self._is_cut_off = False
@@ -251,16 +300,25 @@ class Worker:
         metrics.directory_beat.set_to_current_time()
         for match_id in beat.lost | beat.forgotten:
             owner = self._owners.get(match_id)
-            if owner is None or owner.is_over or owner.epoch != owned[match_id]:
+            if owner is None or owner.is_over or owner.is_parting or owner.epoch != owned[match_id]:
                 continue
             if match_id in beat.lost:
-                self._fence(owner)
+                self.lost(owner)
             else:
                 self._restore(owner)
+        if not self.is_draining:
+            await self._look_after_others()
 
-    def _directory_failed(self, error: Exception) -> None:
+    async def _look_after_others(self) -> None:
+        try:
+            await self._adoption.look(self._owners.keys() | self._finishing)
+        except (RedisError, TimeoutError) as error:
+            self.directory_failed(error)
+
+    def directory_failed(self, error: Exception) -> None:
         """Count every failure, and log the first of a row."""
         metrics.directory_errors.inc()
+        self._adoption.forget()
         if not self._is_cut_off:
             self._is_cut_off = True
             logger.warning("directory unavailable", extra={"worker": self.name, "error": repr(error)})
@@ -274,27 +332,29 @@ class Worker:
             asyncio.create_task(loop, name=name)
             for name, loop in (
                 ("beat", _every(BEAT_SECONDS, self.beat)),
-                ("keep", self._keep()),
-                ("results", _every(RETRY_SECONDS, self._retry_results)),
+                ("keep", self.calls.keep()),
+                ("results", _every(RETRY_SECONDS, self.retry_results)),
                 ("probe", _probe_loop()),
             )
         ]
         logger.info("worker started", extra={"worker": self.name, "release": self._release})
 
     async def stop(self) -> None:
-        """Take no more, keep what there is, let another worker have it, and close every socket with 1012."""
-        self.is_draining = True
+        """Take no more, hand over what there is, give up the rest, and close every socket with 1012."""
+        self._drain = Drain(self, self._directory)
+        await self.beat()
+        await self._drain.run()
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await self.beat()
                 await self.settle()
                 owners = list(self._owners.values())
                 for owner in owners:
-                    self.closed(owner)
-                await self.flush()
-                await self._directory.worker_gone(self.name)
+                    if self._forget(owner) and not owner.is_over:
+                        self._release_soon(owner)
+                await self.calls.flush()
+                await self._directory.worker_gone(self.name, run=self._run)
                 for owner in owners:
-                    owner.stop(1012)
+                    owner.stop(1000 if owner.is_over else 1012)
                 await self._close_sockets()
         except (TimeoutError, RedisError) as error:
             logger.warning("worker stops in a hurry", extra={"worker": self.name, "error": error})
@@ -317,20 +377,9 @@ class Worker:
         """Wait until results and pending calls of this moment are through."""
         while self._tasks:
             await asyncio.gather(*self._tasks)
-        await self.flush()
+        await self.calls.flush()
 
-    async def _keep(self) -> None:
-        while True:
-            await self._wakeup.wait()
-            self._wakeup.clear()
-            if not await self.flush():
-                await asyncio.sleep(BEAT_SECONDS)
-                self._wakeup.set()
-
-    async def _retry_results(self) -> None:
-        await self.results.retry()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._reap)

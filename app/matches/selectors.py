@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from accounts.models import User
     from accounts.players import Player
+    from live.leases import Standing
     from live.records import MatchSpec
 
 Summary = dict[str, Any]
@@ -55,7 +56,7 @@ async def match_summary(match_id: str, *, identity: str) -> Summary | None:
     directory = get_directory()
     spec = await directory.match_get(match_id)
     if spec is not None:
-        return _live(spec, await directory.match_score(match_id), identity)
+        return _live(spec, await directory.match_standing(match_id), identity)
     match = await Match.objects.prefetch_related("seats").filter(public_id=match_id).afirst()
     return _finished(match, identity) if match is not None else None
 
@@ -87,23 +88,26 @@ def _finished(match: Match, identity: str) -> Summary:
     }
 
 
-def _live(spec: "MatchSpec", score: tuple[int, int] | None, identity: str) -> Summary:
+def _live(spec: "MatchSpec", standing: "Standing | None", identity: str) -> Summary:
+    """`over`: the result is on its way to the database."""
+    is_over = standing is not None and standing.is_over
+    status = "over" if is_over else "waiting" if spec.free_side() is not None else "live"
     return {
         "id": spec.id,
         "mode": spec.mode,
         "level": spec.level,
         "points": spec.points,
-        "status": "waiting" if spec.free_side() is not None else "live",
+        "status": status,
         "players": [
             {"side": player.side, "kind": player.kind, "name": player.name} if player else None
             for player in spec.players
         ],
-        "score": list(score or (0, 0)),  # as of the last rally boundary
-        "winner": None,
-        "reason": None,
+        "score": list(standing.score if standing else (0, 0)),  # as of the last rally boundary
+        "winner": standing.winner if standing and is_over else None,
+        "reason": standing.reason if standing else None,
         "created_at": spec.created_at,
-        "started_at": None,
-        "finished_at": None,
+        "started_at": standing.started_at.isoformat() if standing else None,
+        "finished_at": standing.saved_at.isoformat() if standing and is_over else None,
         "duration_us": None,
         "you": spec.side_of(identity),
     }

@@ -2,8 +2,8 @@
 
 `web` serves pages, `live` owns matches as worker `<MATCHPOINT_HOST>-<port>`, `all` does both (`manage.py play`).
 Metrics are on port + 10000, answered by a thread, so that they can be read while the event loop is stuck. SIGTERM and
-SIGINT stop the process in order and within `STOP_SECONDS`: not ready, no new match, matches given up for another
-worker, sockets closed with 1012.
+SIGINT stop the process in order and within `STOP_SECONDS`: not ready, no new match, each match handed over to another
+worker between two rallies (live.drain), sockets closed, running requests finished.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 logger = logging.getLogger("matchpoint.serve")
 
 METRICS_OFFSET: Final = 10_000
-STOP_SECONDS: Final = 15.0
+STOP_SECONDS: Final = 70.0  # 45 to drain, 8 for results, 5 for requests, and the directory's timeouts in between
 REQUEST_SECONDS: Final = 5.0
 GC_THRESHOLDS: Final = (50_000, 20, 20)  # few, since a match makes little garbage with cycles
 ROLES: Final = ("web", "live", "all")

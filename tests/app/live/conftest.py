@@ -95,6 +95,7 @@ class Socket:
     is_accepted: bool = False
     is_stalled: bool = False
     on_frame: Callable[[dict[str, Any]], None] = lambda frame: None
+    on_close: Callable[["Socket"], None] = lambda socket: None
     _inbox: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
     _task: asyncio.Task[None] | None = None
 
@@ -123,6 +124,7 @@ class Socket:
                 self.on_frame(frame)
             case "websocket.close":
                 self.close_code = message["code"]
+                self.on_close(self)
                 self._inbox.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
 
     def say(self, kind: str, **fields: Any) -> None:
@@ -166,22 +168,42 @@ class Player:
         self.events: list[dict[str, Any]] = []
         self.seq = 0
         self.is_asleep = False  # says nothing any more
+        self.is_following = False  # does as a page does when the socket is closed, or is asked to move
+        self.opened = 0
+        self.moves = 0
         self._zero = 0
         self.socket = Socket(house.clock)
 
     async def join(self, *, pings: bool = True, **options: Any) -> "Player":
         """Ask for a seat, connect there and say hello with the version that is held; then ping as a page does."""
-        seat = await self.house.directory.match_seat(self.match_id, identity=self.identity, name=self.name)
-        self.side = seat.side
-        live_worker.install(self.house.workers.get(seat.worker))
-        token = seat_token(match_id=self.match_id, identity=self.identity, side=seat.side, worker=seat.worker)
-        self.socket = Socket(self.house.clock, on_frame=self._hear)
-        self.socket.open(f"/ws/{seat.worker}/match/{self.match_id}", **options)
-        self.socket.say("hello", protocol=1, token=token, version=self.version)
-        await settle()
+        async with self.house.door:
+            seat = await self.house.directory.match_seat(self.match_id, identity=self.identity, name=self.name)
+            self.side = seat.side
+            live_worker.install(self.house.workers.get(seat.worker))
+            token = seat_token(match_id=self.match_id, identity=self.identity, side=seat.side, worker=seat.worker)
+            self.socket = Socket(self.house.clock, on_frame=self._hear)
+            self.socket.on_close = self._lost
+            self.socket.open(f"/ws/{seat.worker}/match/{self.match_id}", **options)
+            self.socket.say("hello", protocol=1, token=token, version=self.version)
+            await settle()
+        self.opened += 1
         if pings:
             self._ping(self.socket, left_fast=6)
         return self
+
+    def follow(self) -> "Player":
+        """From now on come back after a close, and at once when asked to move."""
+        self.is_following = True
+        return self
+
+    def _lost(self, socket: Socket) -> None:
+        if socket is self.socket and self.is_following and not self.is_over:
+            self.house.clock.call_at(self.house.clock.now() + 150_000, lambda: self._come_back(socket))
+
+    def _come_back(self, socket: Socket) -> None:
+        if socket is self.socket:
+            self.socket = Socket(self.house.clock)
+            self.house.errands.append(asyncio.ensure_future(self.join()))
 
     def _ping(self, socket: Socket, left_fast: int) -> None:
         """Six probes in a row, then one a second."""
@@ -217,6 +239,10 @@ class Player:
         self.socket.say("in", seq=self.seq, at=self.now if at is None else at, target=target)
 
     def _hear(self, frame: dict[str, Any]) -> None:
+        if frame["t"] == "move" and self.is_following:
+            self.moves += 1
+            self.socket.drop()
+            self._come_back(self.socket)
         if frame["t"] == "welcome":
             self._zero = self.house.clock.now() - frame["now"]
             if frame["state"] is not None:
@@ -255,6 +281,8 @@ class House:
         self._random = random.Random(seed)
         self._ids = itertools.count(1)
         self._beats: list[asyncio.Future[None]] = []
+        self.door = asyncio.Lock()  # one socket at a time: the worker of the process is a global
+        self.errands: list[asyncio.Future[Any]] = []  # of players who come back by themselves
 
     def save(self, record: FinishedMatch) -> bool:
         assert self.database_answers.wait(10)
@@ -274,6 +302,7 @@ class House:
             rng=self._random.random,
         )
         self.workers[name] = worker
+        self.errands.append(asyncio.ensure_future(worker.calls.keep()))
         await worker.beat()
         self._beat(worker)
         return worker
@@ -289,6 +318,17 @@ class House:
         """Its process is gone without a word: the sockets drop, and its key has expired (which takes 5 s)."""
         del self.workers[worker.name]
         await self.redis.delete(f"mp:worker:{worker.name}")
+
+    async def worker_stops(self, worker: Worker, *, within_s: float = 60) -> None:
+        """SIGTERM: time goes on until it has let go of everything."""
+        stop = asyncio.ensure_future(worker.stop())
+        await self.clock.until(lambda: stop.done() or not worker.owners, within_s)
+        for _ in range(500):  # sockets and threads end in their own time
+            await self.clock.advance(0.02)
+            if (await asyncio.wait([stop], timeout=0.02))[0]:
+                break
+        stop.result()
+        del self.workers[worker.name]
 
     async def match(self, mode: str = "friend", *, points: int = 3, level: str = "easy") -> str:
         match_id = f"match{next(self._ids)}"
@@ -331,4 +371,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     house = House(tmp_path / "results")
     yield house
     live_worker.install(None)
+    for errand in house.errands:
+        errand.cancel()
+    if house.errands:
+        _, stuck = await asyncio.wait(house.errands, timeout=5)
+        assert not stuck
     await house.redis.aclose()

@@ -1,10 +1,10 @@
-"""Matches that change their owner: crashes, restarts, partitions, orderly stops."""
+"""Matches that change their owner without being asked: crashes, restarts, partitions."""
 
 from typing import Any
 
 import pytest
 
-from live.directory import Fenced, NoWorker
+from live.directory import Fenced
 from live.worker import Worker
 
 
@@ -124,7 +124,7 @@ async def test_a_match_outlives_a_directory_that_is_away(house: Any) -> None:
 
     house.valkey.connected = True
     assert await house.directory.match_get(ada.match_id) is not None
-    assert await worker.flush()
+    assert await worker.calls.flush()
     assert await house.directory.match_get(ada.match_id) is None
 
 
@@ -162,31 +162,3 @@ async def test_a_stale_owner_writes_no_result(house: Any) -> None:
     await house.settle()
     assert [record.timeline for record in house.saved] == [house.saved[0].timeline]
     assert house.saved[0].score == eve.score
-
-
-async def test_a_worker_that_stops_gives_its_matches_up_in_order(house: Any) -> None:
-    first, (ada, bob) = await two_points(house)
-    score = ada.score
-    await first.stop()
-    del house.workers[first.name]
-
-    assert (ada.socket.close_code, bob.socket.close_code) == (1012, 1012)
-    assert [worker.name for worker in await house.directory.workers()] == ["beta-8101"]
-    await ada.join()
-    await bob.join()
-    assert ada.score == score
-    await house.clock.until(lambda: ada.is_over and bob.is_over)
-
-
-async def test_the_last_worker_that_stops_leaves_its_matches_waiting(house: Any) -> None:
-    worker = await house.worker()
-    ada, _ = await house.pair(points=3)
-    await house.clock.until(lambda: sum(ada.score) == 1)
-    score = ada.score
-    await worker.stop()
-    with pytest.raises(NoWorker):
-        await house.directory.match_seat(ada.match_id, identity="g:ada", name="Ada")
-
-    await house.worker()
-    await ada.join()
-    assert ada.score == score
