@@ -117,10 +117,9 @@ def headless_faults(states: States, found: dict[str, str]) -> list[str]:
         if what == "unknown":
             return [f"{describe(states, name)}."]
         if what == "fenced":
-            why = (states[name] or {}).get("superseded") or "its unit is masked"
-            return [
-                f"PostgreSQL of {name} must not start: {why}. If it shall serve: `systemctl unmask {UNIT}` on {name}."
-            ]
+            if why := (states[name] or {}).get("superseded"):
+                return [f"PostgreSQL of {name} must not start: {why}. docs/database.md tells how it may all the same."]
+            return [f"PostgreSQL of {name} is masked. `systemctl unmask {UNIT}` on {name} lets it start."]
         return [
             f"{describe(states, name)}, and no other database host is in the inventory: put the old primary back "
             "into it and run `make promote`."
@@ -155,15 +154,13 @@ def postgres_plan(states: States, name: str) -> dict[str, Any]:
         role, action = "fenced", "none"
     else:
         role, action = "standby", "clone" if what == "fresh" else "start"
-    state = states[name] or {}
-    why = state.get("superseded") or ""
-    note = f"{describe(states, name)}: left alone. `make rejoin HOST={name}` makes it the standby of {primary}. {why}"
+    note = f"{describe(states, name)}: left alone. `make rejoin HOST={name}` makes it the standby of {primary}."
     return {
         "role": role,
         "action": action,
         "primary": primary,
         "faults": faults,
-        "note": note.strip() if role == "fenced" else "",
+        "note": note if role == "fenced" else "",
     }
 
 
