@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -49,6 +50,24 @@ def spare(releases: Path, release: str, keep: int) -> list[Path]:
     return sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[max(keep - 1, 0) :]
 
 
+def merge(root: Path, release: str, keep: int, *, dry: bool = False) -> dict[str, Any]:
+    """What there was to do, and unless `dry` is done now."""
+    source, target = root / "releases" / release / "static", root / "static"
+    added = missing(source, target)
+    removed = spare(root / "releases", release, keep)
+    if not dry:
+        for path in added:
+            link(source / path, target / path)
+        if added:
+            os.utime(root / "releases" / release)  # the one that came last
+        for folder in removed:
+            shutil.rmtree(folder)
+        for path in files(target) if removed else ():
+            if (target / path).stat().st_nlink == 1:
+                (target / path).unlink()
+    return {"changed": bool(added or removed), "added": len(added), "removed": [path.name for path in removed]}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -59,25 +78,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    root = Path(module.params["root"])
-    release = module.params["release"]
-    source, target = root / "releases" / release / "static", root / "static"
-    if not source.is_dir():
-        module.fail_json(msg=f"The release {release} has no folder {source}")
-    added = missing(source, target)
-    removed = spare(root / "releases", release, module.params["keep"])
-    if not module.check_mode:
-        for path in added:
-            link(source / path, target / path)
-        if added:
-            os.utime(root / "releases" / release)  # the one that came last
-        for folder in removed:
-            shutil.rmtree(folder)
-        if removed:
-            for path in files(target):
-                if (target / path).stat().st_nlink == 1:
-                    (target / path).unlink()
-    module.exit_json(changed=bool(added or removed), added=len(added), removed=[path.name for path in removed])
+    root, release = Path(module.params["root"]), module.params["release"]
+    if not (root / "releases" / release / "static").is_dir():
+        module.fail_json(msg=f"The release {release} has no folder {root}/releases/{release}/static")
+    module.exit_json(**merge(root, release, module.params["keep"], dry=module.check_mode))
 
 
 if __name__ == "__main__":
