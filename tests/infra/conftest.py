@@ -23,9 +23,11 @@ import testinfra
 ROOT = Path(__file__).resolve().parents[2]
 WIRING = [
     "ansible_host", "ansible_user", "ansible_port", "ssh_port", "ansible_ssh_private_key_file",
-    "ansible_ssh_common_args", "group_names", "host_published", "host_address", "host_private_address", "host_links", "is_single_host",
-    "matchpoint_domain",
+    "ansible_ssh_common_args", "group_names", "host_published", "host_address", "host_private_address", "host_links",
+    "is_single_host", "tiers", "scrape_targets", "site_probes", "prometheus_listen", "alertmanager_listen",
+    "alertmanager_cluster_listen", "valkey_app_password", "matchpoint_domain",
     "matchpoint_public_ca", "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
+    "certbot_issuer", "certbot_copies", "nginx_acme_listen",
 ]  # fmt: skip
 
 
@@ -128,6 +130,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def public(pytestconfig: pytest.Config) -> Site:
     """The site as players and strangers reach it."""
     return site_read(pytestconfig.option.inventory)
+
+
+@pytest.fixture(scope="module")
+def edge(_inventory_host: str, public: Site) -> Site:
+    """The site as one edge shows it, for modules whose hosts are the edges."""
+    facts = public.hosts[_inventory_host]
+    if sum("edge" in each["group_names"] for each in public.hosts.values()) == 1:
+        return public  # which may be behind an address that is not its own
+    return Site({_inventory_host: facts | {"matchpoint_public_address": facts["ansible_host"]}})
 
 
 @pytest.fixture(scope="module")
