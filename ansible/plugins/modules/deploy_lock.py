@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -24,6 +25,8 @@ options:
   lock: {description: what to write, filled in by the action plugin, type: dict, default: {}}
   replaces: {description: token of the lock that may be replaced, type: str, default: ""}
 """
+
+WAIT_SECONDS = 10
 
 
 def read(path: Path) -> dict:
@@ -48,10 +51,22 @@ def main() -> None:
     path.parent.mkdir(mode=0o755, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # two may come for the same stale lock
+        wait(module, folder)  # two may come for the same stale lock
         work(module, path, module.params["lock"])
     finally:
         os.close(folder)  # Mitogen's process lives on, and would wait for itself the next time
+
+
+def wait(module: AnsibleModule, folder: int) -> None:
+    """Wait for whoever reads or writes the lock at this moment."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                module.fail_json(msg=f"Something has kept {module.params['path']} busy for {WAIT_SECONDS} s.")
+            time.sleep(0.05)
 
 
 def work(module: AnsibleModule, path: Path, wanted: dict) -> None:
