@@ -137,16 +137,17 @@ def test_an_alertmanager_alone_listens_for_no_peers_and_one_of_two_knows_the_oth
 
 
 def test_gossip_shows_and_wants_certificates_on_both_ends() -> None:
-    tls = yaml.safe_load(role_template("alertmanager", "etc/prometheus/alertmanager-cluster.yml"))
+    cluster = {
+        "alertmanager_cluster_listen": "192.0.2.5:9094",
+        "alertmanager_cluster_tls": {"certificate": "/x/host.crt", "key": "/x/host.key", "ca": "/x/ca.pem"},
+    }
+    tls = yaml.safe_load(role_template("alertmanager", "etc/prometheus/alertmanager-cluster.yml", **cluster))
     assert tls["tls_server_config"]["client_auth_type"] == "RequireAndVerifyClientCert"
     assert "insecure_skip_verify" not in tls["tls_client_config"]
     unit = role_template(
-        "alertmanager",
-        "etc/systemd/system/prometheus-alertmanager.service.d/matchpoint.conf",
-        alertmanager_cluster_listen="192.0.2.5:9094",
-        alertmanager_cluster_tls={"certificate": "/x.crt", "key": "/x.key", "ca": "/ca.pem"},
+        "alertmanager", "etc/systemd/system/prometheus-alertmanager.service.d/matchpoint.conf", **cluster
     )
-    loaded = {line.split("=")[1].split(":")[0] for line in unit.splitlines() if line.startswith("LoadCredential=")}
-    read = {Path(value) for end in tls.values() for value in end.values() if value.startswith("/")}
-    assert {path.name for path in read} == loaded
-    assert {str(path.parent) for path in read} == {"/run/credentials/prometheus-alertmanager.service"}
+    (install,) = (line.split() for line in unit.splitlines() if line.startswith("ExecStartPre="))
+    copied = {install[-1] + Path(path).name for path in install if path.startswith("/x/")}
+    assert {value for end in tls.values() for value in end.values() if value.startswith("/")} == copied
+    assert len(copied) == 3
