@@ -175,7 +175,16 @@ def test_guard_stands_before_every_start(host, pair):
     assert asked.rc == 0, asked.stderr
 
 
+def test_a_primary_that_is_taken_over_from_while_it_runs_would_be_stopped(host, pair):
+    assert host.service("postgres-watch.timer").is_running
+    assert host.service("postgres-watch.timer").is_enabled
+    last = "systemctl show --property=Result --value postgres-watch.service"
+    assert host.check_output(last) == "success"
+    assert host.check_output("systemctl show --property=ExecMainStartTimestampMonotonic --value postgres-watch") != "0"
+
+
 def test_a_single_host_asks_nobody_before_it_starts(host, peers):
     if peers:
         pytest.skip("there is a pair of database hosts")
+    assert not host.service("postgres-watch.timer").is_running
     assert host.check_output("systemctl show --property=ExecCondition --value postgresql@17-main.service") == ""
