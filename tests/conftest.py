@@ -23,6 +23,9 @@ import requests
 
 ROOT = Path(__file__).parents[1]
 KEEP = os.environ.get("KEEP_LAB") == "1"
+# What the `make` that runs the tests was told is not meant for those that the tests run
+OUTER_MAKE = {"ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "SUITE"}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OUTER_MAKE}
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Lab:
         """The output of `make ARGUMENTS` on this lab; a failure fails the test with the end of the output."""
         settings = (f"LAB={self.name}", f"TOPOLOGY={self.topology}", "PUBLISH=0")
         command = ["make", "-C", str(ROOT), *arguments, *settings]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, env=ENVIRONMENT)
         output = done.stdout + done.stderr
         assert done.returncode == 0, f"make {' '.join(arguments)} exited {done.returncode}:\n{output[-6000:]}"
         return output

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Lab
+from tests.conftest import ENVIRONMENT, ROOT, Lab
 
 # Worker -> release, by what its process was started with
 RUNNING = (
@@ -21,7 +21,7 @@ NOT_READY = "\n\nReadiness.is_ready = property(lambda self: False)  # type: igno
 
 
 class Releases:
-    """Trees to build releases from: copies of `app/` as it was at the beginning of the run."""
+    """Trees to build releases from: copies of `app/`, or of MATCHPOINT_APP, as it was at the beginning of the run."""
 
     def __init__(self, lab: Lab) -> None:
         self._folder = lab.state / "apps"
@@ -32,7 +32,7 @@ class Releases:
         """A copy, or an earlier one of this name; `appended` is text by the file (`ops_health`) that it is added to."""
         path = self._folder / name
         if not path.exists():
-            source = ROOT / "app" if name == "first" else self._folder / "first"
+            source = os.environ.get("MATCHPOINT_APP", ROOT / "app") if name == "first" else self._folder / "first"
             shutil.copytree(source, path, ignore=shutil.ignore_patterns("__pycache__"))
             for file, text in appended.items():
                 with (path / f"{file.replace('_', '/')}.py").open("a") as module:
@@ -78,7 +78,11 @@ class Playbook:
         settings = (f"LAB={lab.name}", f"TOPOLOGY={lab.topology}", "PUBLISH=0")
         with self._log.open("w") as log:
             self._make = subprocess.Popen(
-                ["make", "-C", str(ROOT), *arguments, *settings], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                ["make", "-C", str(ROOT), *arguments, *settings],
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     @property
