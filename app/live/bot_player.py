@@ -25,7 +25,8 @@ BURST_S: Final = 0.12
 HEARTBEAT_S: Final = 1.0
 SILENCE_S: Final = 6.0  # pongs come every second: the connection is dead
 STABLE_S: Final = 5.0  # a connection that lasted this long was a good one: back off from the start next time
-BACKOFF_S: Final = (0.25, 0.5, 1.0, 2.0, 3.0)
+FIRST_S: Final = 0.3  # at most: another worker may have the match already
+BACKOFF_S: Final = (0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 3.0)
 FLOOD_S: Final = 3.0
 GIVE_UP_S: Final = 30.0  # the reconnect grace of the match
 SAMPLES: Final = 16
@@ -139,7 +140,10 @@ class Player:
             await asyncio.sleep(wait)
 
     def _backoff(self, tries: int) -> float:
-        return BACKOFF_S[min(tries, len(BACKOFF_S)) - 1] * (0.7 + 0.6 * self._rng()) if tries else 0.0
+        """The wait before another try after `tries` that failed in a row; after a hand-over (0) there is none."""
+        if tries < 2:
+            return tries * FIRST_S * self._rng()
+        return BACKOFF_S[min(tries - 1, len(BACKOFF_S)) - 1] * (0.7 + 0.6 * self._rng())
 
     async def _seat(self) -> Seat:
         try:

@@ -13,7 +13,9 @@ from typing import Any, Final
 from engine import MatchState, Rules, rules_to_json, state_to_json
 from live.records import Players
 
-PROTOCOL: Final = 1
+# Every number that a page may still speak. While releases change, pages of the one meet workers of the other: a release
+# that brings a new number keeps the one before.
+PROTOCOLS: Final = frozenset({1})
 MESSAGE_BYTES: Final = 1024  # the largest message of a client
 _WHOLE_MAX: Final = 2**53 - 1  # beyond it JavaScript's numbers are not exact
 
@@ -29,8 +31,9 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First message: the seat token and the last version that the client holds (0: none)."""
+    """First message: the seat token and the last version that the client holds (0: none). Fields that come later pass."""
 
+    protocol: int
     token: str
     version: int
 
@@ -85,14 +88,12 @@ def decode(message: dict[str, Any]) -> Message:
 
 def _hello(data: dict[str, Any]) -> Hello:
     protocol = data.get("protocol")
-    if type(protocol) is int and protocol != PROTOCOL:
-        raise Refused(4426, f"this server speaks protocol {PROTOCOL}")
-    _fields(data, "protocol", "token", "version")
-    token = data["token"]
+    if type(protocol) is int and protocol not in PROTOCOLS:
+        raise Refused(4426, f"this server speaks protocol {' and '.join(map(str, sorted(PROTOCOLS)))}")
+    token = data.get("token")
     if not isinstance(token, str):
         raise _malformed("token is not a text")
-    _whole(data, "protocol", PROTOCOL)
-    return Hello(token=token, version=_whole(data, "version", 0))
+    return Hello(protocol=_whole(data, "protocol", 1), token=token, version=_whole(data, "version", 0))
 
 
 def _ping(data: dict[str, Any]) -> Ping:
@@ -133,7 +134,7 @@ def _fields(data: dict[str, Any], *names: str) -> None:
 
 
 def _whole(data: dict[str, Any], name: str, least: int) -> int:
-    value = data[name]
+    value = data.get(name)
     if type(value) is not int or not least <= value <= _WHOLE_MAX:
         raise _malformed(f"{name} is not a whole number in its range")
     return value
@@ -161,12 +162,19 @@ def _frame(**fields: Any) -> str:
 
 
 def welcome(
-    *, match_id: str, side: int | None, players: Players, rules: Rules, now: int, state: MatchState | None
+    *,
+    protocol: int,
+    match_id: str,
+    side: int | None,
+    players: Players,
+    rules: Rules,
+    now: int,
+    state: MatchState | None,
 ) -> str:
-    """`state` None: the client holds it already and gets the events that it missed next."""
+    """`protocol` is that of the client's hello. `state` None: the client holds it already and gets the events that it missed next."""
     return _frame(
         t="welcome",
-        protocol=PROTOCOL,
+        protocol=protocol,
         match=match_id,
         side=side,
         players=[player and {"side": player.side, "kind": player.kind, "name": player.name} for player in players],

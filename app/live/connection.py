@@ -69,6 +69,7 @@ class Connection:
         self.budget = Budget(clock)
         self.seen_at = clock.now()
         self.identity = ""
+        self.protocol = 0
 
     @property
     def closing(self) -> bool:

@@ -2,7 +2,8 @@
 
 `schema` is the major version of the JSON. Within one, fields are only added: readers pass over those that they do not
 know, and have a default for those that older releases did not write. A newer schema is refused (UnknownSchema), so
-that two releases that run side by side never misread each other; whoever can read it takes the match.
+that two releases that run side by side never misread each other; whoever can read it takes the match. It grows as well
+when the schema of the engine's states or the version of its rules does.
 `tests/app/live/states/` has what each release wrote.
 """
 

@@ -74,6 +74,7 @@ class Room:
         self._resumable[connection.identity] = None
         seat = self.seat_of(connection)
         frame = codec.welcome(
+            protocol=connection.protocol,
             match_id=spec.id,
             side=seat.side if seat else None,
             players=spec.players,

@@ -135,6 +135,7 @@ class _Socket:
         if self._connection.closing:
             raise _Gone
         self._connection.identity = claim.identity
+        self._connection.protocol = message.protocol
         self._owner = owner
         self._guarded(owner, partial(owner.attach, self._connection, claim.side, message.version))
 

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from accounts.players import Player, player_aget
 from live.directory import MatchOver, NoSuchMatch, NoWorker, get_directory
+from live.records import UnknownSchema
 from live.tokens import seat_token
 from matches.limits import Limit
 from matches.models import Match
@@ -63,6 +64,10 @@ def endpoint(*methods: str) -> Callable[[View], View]:
             except NoWorker:
                 detail = "No server can take the match right now; try again in a moment."
                 response = api_error("no-worker", detail, status=503, retry_after_s=RETRY_AFTER_S)
+            except UnknownSchema as error:  # while releases change: another worker, asked next, can read it
+                logger.warning("match of a newer release", extra={"view": view.__name__, "error": error})
+                detail = "The site is being renewed; try again in a moment."
+                response = api_error("unavailable", detail, status=503, retry_after_s=RETRY_AFTER_S)
             except (RedisError, TimeoutError) as error:
                 logger.error("directory unavailable", extra={"view": view.__name__, "error": error})
                 detail = "The match directory does not answer; try again in a moment."

@@ -1,4 +1,7 @@
-"""Error answers: JSON under /api/, pages elsewhere, and 503 rather than 500 while the database or Valkey is away."""
+"""Error answers: JSON under /api/, pages elsewhere, and 503 rather than 500 for what will be well in a moment.
+
+That is while the database or Valkey is away, and when a match of a newer release meets an older one.
+"""
 
 import sys
 
@@ -9,6 +12,8 @@ from django.template.loader import select_template
 from django.views import defaults
 from django.views.csrf import csrf_failure as csrf_failure_page
 from redis.exceptions import RedisError
+
+from engine import UnknownSchema
 
 RETRY_AFTER_S = 5
 
@@ -44,7 +49,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    is_unavailable = isinstance(sys.exc_info()[1], OperationalError | InterfaceError | RedisError)
+    is_unavailable = isinstance(sys.exc_info()[1], OperationalError | InterfaceError | RedisError | UnknownSchema)
     if is_api(request):
         if is_unavailable:
             return api_error("unavailable", "Try again in a moment.", status=503, retry_after_s=RETRY_AFTER_S)

@@ -4,7 +4,7 @@
 /**
  * @typedef {{id: string, url: string}} CreatedMatch
  * @typedef {{url: string, token: string, side: 0 | 1 | null, worker: string}} Seat
- * @typedef {{id: string, mode: "ai" | "friend", level: string | null, points: number, status: "waiting" | "live" | "finished",
+ * @typedef {{id: string, mode: "ai" | "friend", level: string | null, points: number, status: "waiting" | "live" | "over" | "finished",
  *   players: import("./hud.js").Players, score: [number, number], winner: number | null, reason: string | null,
  *   duration_us: number | null, you: number | null}} Summary
  */

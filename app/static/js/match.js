@@ -177,7 +177,7 @@ function happen(event) {
     }
     case "pause":
       if (event.reason !== "peer") {
-        hud.showBanner("server", hud.say("bannerServer"), true);
+        hud.showBanner("server", hud.say("bannerServer"));
       }
       break;
     case "resume":
@@ -381,7 +381,7 @@ wire();
 introduce();
 court.side = side;
 court.resize();
-if (data.status === "finished") {
+if (data.status === "finished" || data.status === "over") {
   showFinished();
 } else {
   hud.showBanner("connecting", hud.say("bannerConnecting"));

@@ -14,7 +14,8 @@ const HEARTBEAT_MS = 1000;
 const UNSTABLE_MS = 2000;
 const DEAD_MS = 6000;
 const STABLE_MS = 5000; // a connection that lasted this long was a good one: back off from the start next time
-const BACKOFF_MS = [250, 500, 1000, 2000, 3000];
+const FIRST_MS = 300; // at most: another worker may have the match already
+const BACKOFF_MS = [250, 500, 1000, 1000, 1000, 2000, 3000];
 const SPREAD = 0.3;
 const FLOOD_MS = 3000;
 
@@ -71,7 +72,10 @@ export function closePolicy(code) {
  * @returns {number} ms
  */
 export function backoff(tries, random) {
-  const base = BACKOFF_MS[Math.min(tries, BACKOFF_MS.length - 1)];
+  if (tries === 0) {
+    return FIRST_MS * random;
+  }
+  const base = BACKOFF_MS[Math.min(tries, BACKOFF_MS.length) - 1];
   return base * (1 - SPREAD + 2 * SPREAD * random);
 }
 

@@ -1,6 +1,9 @@
+import asyncio
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +11,9 @@ import pytest
 from django.test import Client
 from redis.exceptions import ConnectionError as ValkeyConnectionError
 
+import engine
 from live import directory
-from live.records import FinishedMatch
+from live.records import FinishedMatch, Snapshot
 from live.tokens import seat_token_read
 from matches.services import match_finish
 
@@ -180,3 +184,52 @@ async def test_the_api_runs_on_the_event_loop_too(async_client: Any) -> None:
     assert response.status_code == 201
     spec = await directory.get_directory().match_get(response.json()["id"])
     assert spec is not None
+
+
+def directory_does(call: Callable[[directory.Directory], Any]) -> Any:
+    async def run() -> Any:
+        return await call(directory.get_directory())
+
+    return asyncio.run(run())
+
+
+def test_a_match_of_a_newer_release_is_for_another_worker_to_answer(client: Client, worker: str) -> None:
+    match_id = create(client)
+    key = f"mp:match:{match_id}"
+
+    async def renew(stored: directory.Directory) -> None:
+        spec = json.loads(await stored._client.get(key))
+        await stored._client.set(key, json.dumps(spec | {"schema": 2}))
+
+    directory_does(renew)
+    response = post(client, f"/api/matches/{match_id}/seat")
+    assert (response.status_code, response.json()["error"]) == (503, "unavailable")
+    client.raise_request_exception = False
+    for path in (f"/api/matches/{match_id}", f"/m/{match_id}/"):
+        assert client.get(path).status_code == 503
+
+
+def test_a_match_whose_result_waits_for_the_database_is_over_and_to_be_found(client: Client, worker: str) -> None:
+    match_id = create(client)
+    post(client, f"/api/matches/{match_id}/seat")
+    state = engine.state_to_json(
+        replace(engine.initial(), version=9, phase="over", score=(3, 1), winner=0, reason="score")
+    )
+    moment = datetime(2026, 3, 1, 20, tzinfo=UTC)
+    snapshot = Snapshot(state, [], now=5, saved_at=moment, started_at=moment, away=(0, 0))
+
+    async def wait(stored: directory.Directory) -> None:
+        claim = await stored.match_claim(match_id, worker=worker)
+        await stored.match_snapshot(match_id, epoch=claim.epoch, snapshot=snapshot)
+        await stored.match_result_waits(match_id, epoch=claim.epoch)
+
+    directory_does(wait)
+    summary = client.get(f"/api/matches/{match_id}").json()
+    assert {name: summary[name] for name in ("status", "score", "winner", "reason", "you")} == {
+        "status": "over", "score": [3, 1], "winner": 0, "reason": "score", "you": 0,
+    }  # fmt: skip
+    assert client.get(f"/m/{match_id}/").status_code == 200
+    assert post(client, f"/api/matches/{match_id}/seat").status_code == 409
+
+    directory_does(lambda stored: stored.match_recorded(match_id))
+    assert client.get(f"/api/matches/{match_id}").status_code == 404, "now the database would have it"

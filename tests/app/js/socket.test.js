@@ -183,10 +183,12 @@ test("a flood is answered with patience", async () => {
   assert.equal(world.seatsAsked, 2);
 });
 
-test("the wait grows from a quarter of a second to three, and is spread by 30 %", () => {
-  assert.deepEqual([0, 1, 2, 3, 4, 9].map((tries) => backoff(tries, 0.5)), [250, 500, 1000, 2000, 3000, 3000]);
-  assert.equal(backoff(2, 0), 700);
-  assert.equal(Math.round(backoff(2, 1)), 1300);
+test("the first try comes within 0.3 s, the next ones from a quarter of a second to three, spread by 30 %", () => {
+  assert.deepEqual([0, 0.5, 1].map((random) => backoff(0, random)), [0, 150, 300]);
+  const waits = [1, 2, 3, 4, 5, 6, 7, 20].map((tries) => backoff(tries, 0.5));
+  assert.deepEqual(waits, [250, 500, 1000, 1000, 1000, 2000, 3000, 3000]);
+  assert.equal(backoff(3, 0), 700);
+  assert.equal(Math.round(backoff(3, 1)), 1300);
 });
 
 test("no free worker is told as such, and tried again", async () => {
@@ -211,7 +213,7 @@ for (const [status, reason] of /** @type {const} */ ([[404, "missing"], [409, "o
 
 test("the network coming back ends the wait at once", async () => {
   const world = new World();
-  world.seats = Array.from({ length: 6 }, () => new ApiError(0, "offline"));
+  world.seats = Array.from({ length: 12 }, () => new ApiError(0, "offline"));
   world.match.start();
   await world.settle();
   await world.pass(9000);

@@ -282,6 +282,7 @@ class House:
         self._ids = itertools.count(1)
         self._beats: list[asyncio.Future[None]] = []
         self.door = asyncio.Lock()  # one socket at a time: the worker of the process is a global
+        self._keeps: dict[str, asyncio.Future[None]] = {}
         self.errands: list[asyncio.Future[Any]] = []  # of players who come back by themselves
 
     def save(self, record: FinishedMatch) -> bool:
@@ -302,7 +303,8 @@ class House:
             rng=self._random.random,
         )
         self.workers[name] = worker
-        self.errands.append(asyncio.ensure_future(worker.calls.keep()))
+        self._keeps[name] = asyncio.ensure_future(worker.calls.keep())
+        self.errands.append(self._keeps[name])
         await worker.beat()
         self._beat(worker)
         return worker
@@ -314,10 +316,20 @@ class House:
             self._beats.append(asyncio.ensure_future(worker.beat()))
             self.clock.call_at(self.clock.now() + SECOND, lambda: self._beat(worker))
 
-    async def worker_dies(self, worker: Worker) -> None:
-        """Its process is gone without a word: the sockets drop, and its key has expired (which takes 5 s)."""
+    async def worker_vanishes(self, worker: Worker) -> None:
+        """The directory has not heard of it for so long that its key has expired; it still runs."""
         del self.workers[worker.name]
         await self.redis.delete(f"mp:worker:{worker.name}")
+
+    async def worker_dies(self, worker: Worker) -> None:
+        """Its process is gone without a word, and so is its key."""
+        self._keeps[worker.name].cancel()
+        for owner in worker.owners.values():
+            owner._is_stopped = True
+            owner._timers.clear()
+        for task in worker._tasks:
+            task.cancel()
+        await self.worker_vanishes(worker)
 
     async def worker_stops(self, worker: Worker, *, within_s: float = 60) -> None:
         """SIGTERM: time goes on until it has let go of everything."""

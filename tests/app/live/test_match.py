@@ -171,6 +171,24 @@ async def test_a_rematch_that_both_want_is_a_new_match_with_sides_changed(house:
     assert (ada.socket.close_code, bob.socket.close_code) == (1000, 1000)
 
 
+async def test_a_rematch_waits_for_a_directory_that_is_away(house: Any) -> None:
+    await house.worker()
+    ada, bob = await house.pair()
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    house.valkey.connected = False
+    for player in (ada, bob):
+        player.socket.say("rematch")
+    await house.clock.advance(3)
+    assert "id" not in ada.socket.heard("rematch")[-1]
+
+    house.valkey.connected = True
+    await house.clock.advance(3)
+    match_id = ada.socket.heard("rematch")[-1]["id"]
+    assert bob.socket.heard("rematch")[-1]["id"] == match_id
+    assert await house.directory.match_get(match_id) is not None
+
+
 async def test_the_computer_accepts_every_rematch(house: Any) -> None:
     await house.worker()
     ada = await house.player(await house.match("ai", points=3)).join()

@@ -169,12 +169,18 @@ async def test_a_match_is_over_in_the_directory_only_when_its_result_is_durable(
     await house.settle()
     assert [path.name for path in house.spool.glob("*")] == [f"{ada.match_id}.json"]
 
+    assert (await house.directory.match_standing(ada.match_id)).is_over
+    with pytest.raises(MatchOver):
+        await ada.join()
+
     house.is_database_down = False
     await worker.results.retry(fresh_seconds=0)
+    await worker.retry_results()
 
     [record] = house.saved
     assert record.score == ada.score
     assert list(house.spool.glob("*")) == []
+    assert await house.redis.keys("mp:match:*") == [f"mp:match:{ada.match_id}:over"]
 
 
 async def test_a_match_whose_result_is_on_its_way_is_not_played_again(house: Any) -> None:

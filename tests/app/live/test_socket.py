@@ -125,6 +125,20 @@ async def refusal(house: Any, path: str, hello: dict[str, Any]) -> int:
     return socket.close_code
 
 
+async def test_a_page_is_answered_in_the_protocol_that_it_speaks(house: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("live.codec.PROTOCOLS", frozenset({1, 2}))
+    await house.worker()
+    match_id = await house.match()
+    seat = await house.directory.match_seat(match_id, identity="g:ada", name="Ada")
+    token = seat_token(match_id=match_id, identity="g:ada", side=0, worker=seat.worker)
+    for protocol in (1, 2):
+        socket = house.socket()
+        socket.open(f"/ws/{seat.worker}/match/{match_id}")
+        socket.say("hello", protocol=protocol, token=token, version=0, later="fields of a hello pass")
+        await house.clock.advance(0.01)
+        assert socket.heard("welcome")[0]["protocol"] == protocol
+
+
 async def test_a_hello_needs_the_token_of_this_seat(house: Any) -> None:
     await house.worker()
     ada, bob = await house.pair()
@@ -142,6 +156,8 @@ async def test_a_hello_needs_the_token_of_this_seat(house: Any) -> None:
     assert await refusal(house, there, hello(side=0)) == 4401
     assert await refusal(house, there, {"t": "ping", "c": 1, "rtt": None}) == 4400
     assert await refusal(house, there, {**hello(), "protocol": 2}) == 4426
+    assert await refusal(house, there, {**hello(), "protocol": "1"}) == 4400
+    assert await refusal(house, there, {"t": "hello", "protocol": 1, "token": "x"}) == 4400
     elsewhere = "/ws/local-8102/match/" + ada.match_id
     assert await refusal(house, elsewhere, hello(worker="local-8102")) == 4404
     unknown = "/ws/local-8101/match/nosuchmatch"

@@ -1,10 +1,12 @@
 """Matches that change their owner without being asked: crashes, restarts, partitions."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from live.directory import Fenced
+import engine
+from live.directory import Fenced, MatchOver
 from live.worker import Worker
 
 
@@ -69,7 +71,7 @@ async def test_a_worker_that_restarts_under_its_name_goes_on(house: Any) -> None
 async def test_a_stale_owner_is_fenced(house: Any) -> None:
     first, (ada, bob) = await two_points(house)
     stale = [player.socket for player in (ada, bob)]
-    await house.worker_dies(first)  # as far as the directory knows; it still runs
+    await house.worker_vanishes(first)
     await ada.join()
     await bob.join()
 
@@ -86,7 +88,7 @@ async def test_a_stale_owner_is_fenced(house: Any) -> None:
 async def test_a_stale_owner_can_write_nothing(house: Any) -> None:
     first, (ada, _) = await two_points(house)
     old = await house.directory.match_claim(ada.match_id, worker=first.name)
-    await house.worker_dies(first)
+    await house.worker_vanishes(first)
     await ada.join()
 
     assert old.snapshot
@@ -149,7 +151,7 @@ async def test_a_directory_that_loses_everything_learns_it_again(house: Any) -> 
 
 async def test_a_stale_owner_writes_no_result(house: Any) -> None:
     first, (ada, bob) = await two_points(house)
-    await house.worker_dies(first)
+    await house.worker_vanishes(first)
     eve = house.player(ada.match_id, "g:eve")
     await eve.join()  # the match is placed anew and taken over, while both players are still with the old owner
     await house.clock.until(lambda: ada.socket.close_code or ada.is_over)
@@ -162,3 +164,130 @@ async def test_a_stale_owner_writes_no_result(house: Any) -> None:
     await house.settle()
     assert [record.timeline for record in house.saved] == [house.saved[0].timeline]
     assert house.saved[0].score == eve.score
+
+
+async def test_a_point_is_told_when_it_cannot_be_lost_any_more(house: Any) -> None:
+    await house.worker()
+    ada, bob = await house.pair(points=3)
+    kept: list[tuple[int, int]] = []
+    save = house.directory.match_snapshot
+
+    async def watch(match_id: str, **fields: Any) -> None:
+        assert sum(ada.score) == sum(bob.score) <= len(kept)
+        await save(match_id, **fields)
+        kept.append(fields["snapshot"].state["score"])
+
+    house.directory.match_snapshot = watch
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    assert list(ada.score) == kept[-1]
+    assert len(kept) == sum(ada.score)
+
+
+async def test_a_directory_that_does_not_answer_holds_a_point_back_for_a_moment_only(house: Any) -> None:
+    await house.worker()
+    ada, _ = await house.pair(points=3)
+    crossing = engine.next_crossing(ada.state)
+    house.valkey.connected = False
+    await house.clock.until(lambda: sum(ada.score) == 1)
+    assert ada.now < crossing.t + 400_000
+
+
+async def test_a_result_outlives_the_worker_that_dies_with_it(house: Any) -> None:
+    first = await house.worker("alpha-8101")
+    ada, bob = await house.pair()
+
+    async def hang(record: Any) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    first.results.write = hang
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    second = await house.worker("beta-8101")
+    await house.worker_dies(first)
+    for player in (ada, bob):
+        player.socket.drop()
+
+    await house.clock.advance(30)
+    await house.settle()
+
+    assert second.owners[ada.match_id].is_over
+    [record] = house.saved
+    assert (record.reason, record.score, record.winner) == ("score", ada.score, ada.state.winner)
+    assert record.timeline == ada.events
+
+
+async def test_a_match_whose_players_never_return_ends_all_the_same(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    for player in (ada, bob):
+        player.socket.drop()
+    await house.worker_dies(first)
+
+    await house.clock.advance(19)
+    assert not house.workers["beta-8101"].owners
+    await house.clock.advance(15)
+    assert ada.match_id in house.workers["beta-8101"].owners
+    await house.clock.advance(61)
+    await house.settle()
+
+    [record] = house.saved
+    assert (record.reason, record.score) == ("abandoned", ada.score)
+    assert await house.redis.smembers("mp:workers") == {"beta-8101"}
+
+
+async def test_a_worker_that_restarts_adopts_what_its_players_do_not_ask_for(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    for player in (ada, bob):
+        player.socket.drop()
+    del house.workers[first.name]
+    again = await house.worker(first.name)
+    await house.clock.advance(2)
+    assert not again.owners
+
+    await house.clock.advance(3)
+    assert ada.match_id in again.owners
+    await ada.join()
+    await bob.join()
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    assert len(house.saved) == 1
+
+
+async def test_a_match_that_was_never_begun_is_nobodys_business(house: Any) -> None:
+    worker = await house.worker()
+    match_id = await house.match()
+    await house.directory.match_seat(match_id, identity="g:ada", name="Ada")
+    await house.clock.advance(10)
+    assert not worker.owners
+    assert (await house.directory.workers())[0].matches == 1
+
+
+async def test_a_match_that_fails_again_and_again_ends_with_the_score_so_far(house: Any, monkeypatch: Any) -> None:
+    await house.worker()
+    ada, bob = await house.pair(points=5)
+    await house.clock.until(lambda: sum(ada.score) == 2)
+    await house.settle()
+    for player in (ada, bob):
+        player.follow()
+
+    def fail(state: Any) -> Any:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("engine.decide", fail)
+    await house.clock.until(lambda: house.saved)
+
+    [record] = house.saved
+    assert (record.reason, record.winner, record.score) == ("abandoned", None, ada.score)
+    assert record.timeline[-1]["k"] == "end"
+    await house.settle()
+    with pytest.raises(MatchOver):
+        await ada.join()
+
+
+async def test_a_worker_that_was_replaced_under_its_name_takes_nothing_away(house: Any) -> None:
+    first = await house.worker("alpha-8101")
+    del house.workers["alpha-8101"]
+    await house.worker("alpha-8101")
+
+    await house.directory.worker_gone("alpha-8101", run=first._run)
+
+    assert [worker.name for worker in await house.directory.workers()] == ["alpha-8101"]
