@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Move a host's workers to a release, one by one behind their readiness, and back when one does not become ready."""
+"""Move a host's workers to a release, one of a kind at a time, and back when one of them does not prove itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,8 +23,8 @@ module: app_switch
 short_description: switch workers to a release
 description:
   - Compares what each worker runs with (its process's own environment) to what it should run with, and restarts the
-    workers that differ, one at a time. A stop is a drain; a start is good when C(/readyz) answered 200 three times in a
-    row and, for live workers, a match was played on it. An interrupted run is therefore finished by the next.
+    workers that differ, one of a kind at a time. A stop is a drain; a start is good when C(/readyz) answered 200
+    three times in a row and, for live workers, a match was played on it. An interrupted run is finished by the next.
   - When a worker fails, all restarted workers go back to the release and the configuration that they came from,
     C(current) stays where it is, and the module fails with the last lines of the worker's journal.
   - A host that serves nobody yet starts all workers at a time.
@@ -65,6 +66,7 @@ class Switch:
         self.workers: list[str] = module.params["workers"]
         self.files = [Path(path) for path in module.params["files"]]
         self.journal: list[str] = []
+        self.began = time.time()
         self.served: dict[str, dict[str, Any]] = self.served_read()
 
     # What there is
@@ -147,10 +149,12 @@ class Switch:
             if not Path(name).exists() or Path(name).read_text() != text:
                 write(Path(name), text, 0o600)
 
-    def restart(self, worker: str) -> None:
-        """Drain a worker, start it, and wait until it is ready. Raises NotReady."""
-        self.module.run_command(["systemctl", "restart", worker])
-        self.wait(worker, READY_IN_A_ROW)
+    def restart(self, workers: list[str]) -> None:
+        """Drain workers, start them, and wait until they are ready. Raises NotReady."""
+        self.began = time.time()
+        self.module.run_command(["systemctl", "restart", *workers])
+        for worker in workers:
+            self.wait(worker, READY_IN_A_ROW)
 
     def wait(self, worker: str, times: int) -> None:
         """Wait until a worker said so many times in a row that it is ready. Raises NotReady."""
@@ -203,6 +207,7 @@ class Switch:
     def not_ready(self, worker: str, text: str) -> NotReady:
         """The error, and the worker's last words, before anything else is logged."""
         command = ["journalctl", "--unit", worker, "--lines", "25", "--no-pager", "--output", "cat"]
+        command.append(f"--since=@{self.began:.0f}")
         _, out, _ = self.module.run_command(command)
         self.journal = out.splitlines()
         return NotReady(text)
@@ -218,7 +223,7 @@ class Switch:
         self.write_environment(release, stamp)
         self.point("next", release)
         self.systemctl("daemon-reload")
-        touched = []
+        touched: list[str] = []
         try:
             if not current:  # nobody is served yet, so nobody misses the others while one starts
                 touched = restart
@@ -226,11 +231,12 @@ class Switch:
                 for worker in restart:
                     self.wait(worker, 1)
             else:
-                for worker in restart:
-                    touched.append(worker)
-                    self.restart(worker)
+                for step in steps(restart):
+                    touched += step
+                    self.restart(step)
                     if self.module.params["play"]:
-                        self.play(worker, release)
+                        for worker in step:
+                            self.play(worker, release)
         except (NotReady, OSError) as error:
             self.module.fail_json(msg=f"{error}. {self.back(before, touched)}", journal=self.journal, put_back=True)
         self.systemctl("enable", "--quiet", *self.workers)
@@ -260,9 +266,8 @@ class Switch:
         self.address = before["address"]
         journal = self.journal
         try:
-            for worker in touched:
-                if worker not in fresh:
-                    self.restart(worker)
+            for step in steps([worker for worker in touched if worker not in fresh]):
+                self.restart(step)
         except NotReady as error:
             return f"The release before it, {release}, was put back and is not ready either: {error}."
         finally:
@@ -279,8 +284,8 @@ class Switch:
         running = self.running()
         restart = [worker for worker in self.workers if running[worker] != stamp]
         try:
-            for worker in restart:
-                self.restart(worker)
+            for step in steps(restart):
+                self.restart(step)
         except NotReady as error:
             self.module.fail_json(msg=f"{error}", journal=self.journal)
         self.systemctl("enable", "--quiet", *self.workers)
@@ -297,6 +302,14 @@ class Switch:
         spare = [path for path in releases if path.name not in kept][max(self.module.params["keep"] - len(kept), 0) :]
         for path in spare:
             shutil.rmtree(path)
+
+
+def steps(workers: list[str]) -> list[list[str]]:
+    """Workers to restart at a time: never more than one of a kind."""
+    kinds: dict[str, list[str]] = {}
+    for worker in workers:
+        kinds.setdefault(worker.partition("@")[0], []).append(worker)
+    return [[worker for worker in step if worker] for step in zip_longest(*kinds.values())]
 
 
 def process_stamp(pid: str) -> str:
