@@ -134,6 +134,8 @@ def test_promotion_fences_the_old_primary(one, options, stop, mask):
         (DEAD, NEW_PRIMARY, {"confirm": "db1"}, "db2 is the primary already"),
         (STOPPED, STOPPED_STANDBY, {}, "no running standby"),
         (DEAD, DEAD, {"confirm": "db1"}, "no running standby"),
+        (PRIMARY | {"peers": {"db2": {"answers": True, "is_primary": False, "timeline": 1}}}, DEAD, {"fence": True},
+         "db2 is a standby, but did not answer over SSH"),
         (SILENT, ORPHAN, {}, "runs PostgreSQL, which does not answer"),
         (DEAD, ORPHAN, {}, "make promote CONFIRM=db1"),
         (DEAD, ORPHAN, {"fence": True}, "make promote CONFIRM=db1"),

@@ -173,6 +173,9 @@ def postgres_promotion(states: States, fence: bool = False, confirm: str = "") -
     primaries = [name for name in states if found[name] == "primary"]
     if len(primaries) > 1:
         return plan | {"faults": [two_primaries(states, primaries)]}
+    hidden = [name for name in states if found[name] == "standby" and name not in reached]
+    if not standbys and hidden:
+        return plan | {"faults": [f"{hidden[0]} is a standby, but did not answer over SSH in time: try again."]}
     if not standbys:
         if primaries and primaries[0] in reached:
             others = ", ".join(name for name in states if name != primaries[0]) or "nobody"
