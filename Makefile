@@ -143,7 +143,7 @@ staff: ops-tools ## Make the first staff account (NAME=you EMAIL=you@example.com
 # A dead host must not hold this up: no shared connections that wait for it, and short timeouts
 .PHONY: promote
 promote: ops-tools ## Make the standby database the primary (FENCE=1: stop the old one first; CONFIRM=host: it is off)
-	@ANSIBLE_TIMEOUT=5 ANSIBLE_SSH_ARGS="-o ControlMaster=no -o PreferredAuthentications=publickey -o ServerAliveInterval=3" \
+	@ANSIBLE_TIMEOUT=10 ANSIBLE_SSH_ARGS="-o ControlMaster=no -o PreferredAuthentications=publickey -o ServerAliveInterval=3" \
 	  $(RUN) ansible-playbook -i $(INVENTORY) ansible/promote.yml -e promote_fence='$(FENCE)' -e promote_confirm='$(CONFIRM)' $(ARGS)
 
 .PHONY: rejoin
