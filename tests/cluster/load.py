@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tests.cluster.judge import Match, Report, Run, Stored, report
@@ -48,19 +48,20 @@ def stored(lab: Lab, ids: Iterable[str]) -> dict[str, list[Stored]]:
     return found
 
 
-@dataclass
 class Window:
-    """The time of one drill. `report` is there when it is over and its matches are."""
+    """The time of one drill, and what players noticed of it."""
 
-    name: str
-    since: float
-    until: float = 0.0
-    report: Report | None = None
+    def __init__(self, name: str, judge: Callable[["Window"], Report]) -> None:
+        self.name = name
+        self.since = time.time()
+        self.until = 0.0
+        self._judge = judge
 
-    @property
+    @cached_property
     def told(self) -> Report:
-        assert self.report is not None, "the drill is not over"
-        return self.report
+        """The judgement, once the matches of the drill are played to their ends."""
+        assert self.until, "the drill is not over"
+        return self._judge(self)
 
 
 class Load:
@@ -113,13 +114,13 @@ class Load:
 
     @contextmanager
     def window(self, name: str, *, dead_edges: Iterable[str] = ()) -> Iterator[Window]:
-        """The time of a drill; afterwards its matches are played to their ends and judged.
-
-        `dead_edges`: hosts that the drill takes away. A drill that fails is not judged.
-        """
-        window = Window(name, time.time())
+        """The time of a drill. `dead_edges`: hosts that it takes away."""
+        dead = [self.edges[host] for host in dead_edges]
+        window = Window(name, lambda window: self._judge(window, dead))
         yield window
         window.until = time.time()
+
+    def _judge(self, window: Window, dead_edges: list[str]) -> Report:
         deadline = time.monotonic() + SETTLED_S
         while time.monotonic() < deadline:
             matches = self.run.during(window.since, window.until)
@@ -127,9 +128,9 @@ class Load:
                 break
             time.sleep(1)
         rows = stored(self._lab, [match.id for match in matches])
-        dead = [self.edges[host] for host in dead_edges]
-        window.report = report(self.run, rows, window.since, window.until, dead_edges=dead)
-        self._told(name, window.report.lines())
+        told = report(self.run, rows, window.since, window.until, dead_edges=dead_edges)
+        self._told(window.name, told.lines())
+        return told
 
 
 def unharmed(told: Report) -> None:

@@ -113,22 +113,20 @@ def kill_busiest(lab: Lab, load: Load) -> tuple[list[Resumed], str]:
 # Releases that fail, and playbooks that do
 
 
-def test_a_release_that_is_never_ready_leaves_the_old_one_serving(lab: Lab, releases: Releases, load: Load) -> None:
+def test_a_release_that_is_never_ready_leaves_the_old_one_serving_and_the_next_deploy_heals(
+    lab: Lab, releases: Releases, load: Load
+) -> None:
     before = releases_of(lab)
-    with load.window("a release that is never ready") as drill:
+    with load.window("a release that is never ready") as failing:
         said = refused(lab, "deploy", releases.unready("unready"), "TAGS=app", "ARGS=-e app_ready_seconds=8")
     assert "is not ready after 8 s" in said
     assert "serves again" in said
     assert releases_of(lab) == before == set(current(lab).values())
-    unharmed(drill.told)
-
-
-def test_the_next_deploy_heals(lab: Lab, releases: Releases, load: Load) -> None:
-    before = releases_of(lab)
-    with load.window("deploy after a failed one") as drill:
-        lab.make("deploy", releases.working("third"))
+    with load.window("the deploy after it") as healing:
+        lab.make("deploy", releases.working("third"), "TAGS=app")
     assert not releases_of(lab) & before
-    unharmed(drill.told)
+    unharmed(failing.told)
+    unharmed(healing.told)
 
 
 def test_a_killed_playbook_is_finished_by_the_next(lab: Lab, releases: Releases, load: Load) -> None:
@@ -138,7 +136,7 @@ def test_a_killed_playbook_is_finished_by_the_next(lab: Lab, releases: Releases,
         middle_of_roll(lab, playbook, before)
         playbook.kill()
         assert before <= set(running(lab).values()), "the roll was over before the playbook died"
-        lab.make("deploy", releases.working("fourth"))
+        lab.make("deploy", releases.working("fourth"), "TAGS=app")
     assert not releases_of(lab) & before
     unharmed(drill.told)
 
@@ -153,7 +151,7 @@ def test_a_host_that_is_lost_in_mid_roll_stops_it_and_harms_nobody(lab: Lab, rel
             assert playbook.wait() != 0
         assert f"{second} cannot be reached" in playbook.output
         assert set(running(lab, second).values()) == before
-        lab.make("deploy", releases.working("fifth"))
+        lab.make("deploy", releases.working("fifth"), "TAGS=app")
     assert not releases_of(lab) & before
     unharmed(drill.told)
 
