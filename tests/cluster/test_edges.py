@@ -50,7 +50,7 @@ def test_an_edge_that_missed_a_renewal_gets_it_from_the_timer(lab: Lab, closed: 
     poll(lambda: served(lab, issuer(lab)) == newest, within_s=20, what="the issuer to serve the new certificate")
     assert served(lab, closed) == before
     result = lab.run(issuer(lab), "systemctl show -P Result matchpoint-certificates.service")
-    assert result == "exit-code"  # which an alert about failed units sees
+    assert result == "exit-code"
     lab.run(closed, "cd /var/lib/matchpoint-certificates/.ssh && mv authorized_keys.off authorized_keys")
     timer = lab.run(issuer(lab), "systemctl show -P Unit matchpoint-certificates.timer")
     assert timer in HAND_OVER
