@@ -136,6 +136,18 @@ rollback: ops-tools ## Back to the previous release, in seconds (RELEASE=id: to 
 releases: ops-tools ## Which releases each app host has, and what each worker runs
 	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/releases.yml $(ARGS)
 
+.PHONY: reboot
+reboot: ops-tools ## Drain a host, reboot it, see it serve again (HOST=app1; DOWNTIME=1: though nobody stands in for it)
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/reboot.yml -e reboot_host='$(HOST)' -e reboot_downtime='$(DOWNTIME)' $(ARGS)
+
+.PHONY: add-host
+add-host: ops-tools ## Make a host that is new in the inventory a part of the site (HOST=app3)
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/add_host.yml -e joining_host='$(HOST)' $(ARGS)
+
+.PHONY: remove-host
+remove-host: ops-tools ## Drain a host, stop it, and make the others forget it (HOST=app3)
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/remove_host.yml -e leaving_host='$(HOST)' $(ARGS)
+
 .PHONY: staff
 staff: ops-tools ## Make the first staff account (NAME=you EMAIL=you@example.com); prints how to set its password
 	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/staff.yml -e staff_name='$(NAME)' -e staff_email='$(EMAIL)'

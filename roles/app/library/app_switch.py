@@ -194,7 +194,8 @@ class Switch:
                 f"--property=RuntimeMaxSec={MATCH_SECONDS}",
                 "--property=EnvironmentFile=/etc/matchpoint/app.env", f"--property=EnvironmentFile={RELEASE_ENV}",
                 "--setenv=PYTHONDONTWRITEBYTECODE=1",
-                "python3", str(folder / "app/manage.py"), "probe_match", "--worker", name,
+                "python3", str(folder / "app/manage.py"), "probe_match",
+                "--worker", name, "--address", f"{self.address}:{port}",
             ]
         )  # fmt: skip
         if code:
