@@ -9,7 +9,8 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from ssl import SSLContext
+from typing import Any, Final, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -17,7 +18,7 @@ from websockets.typing import Origin
 
 import engine
 from engine.ai import plan
-from live.bot_site import BUSY, EXCERPT, TIMEOUT_S, Failure, Over, Seat, Site, Unavailable, explained
+from live.bot_site import BUSY, EXCERPT, TIMEOUT_S, Failure, Over, Seat, Unavailable, explained
 
 PROTOCOL: Final = 1
 BURST: Final = 6
@@ -42,6 +43,31 @@ STOP: Final = {
     4409: "another socket took the seat",
     4426: "the server does not speak protocol 1 any more",
 }
+
+
+class Venue(Protocol):
+    """Where a match is played: who gives out its seats, and how its sockets are reached."""
+
+    @property
+    def origin(self) -> str:
+        """The site whose page a browser would have open."""
+
+    @property
+    def sockets(self) -> str:
+        """What the paths of sockets are appended to, e.g. wss://pong.example.com."""
+
+    @property
+    def address(self) -> str:
+        """What to dial."""
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def tls(self) -> SSLContext | None: ...
+
+    def match_seat(self, match_id: str) -> Seat:
+        """Take, or take again, a seat. It may block. Over, Unavailable, Failure."""
 
 
 class MatchClock:
@@ -80,7 +106,7 @@ class Player:
     """
 
     def __init__(
-        self, site: Site, match_id: str, *, level: str, rng: Callable[[], float], yields_after: int = 0
+        self, site: Venue, match_id: str, *, level: str, rng: Callable[[], float], yields_after: int = 0
     ) -> None:
         self._site = site
         self._match_id = match_id
@@ -157,7 +183,7 @@ class Player:
     async def _session(self, seat: Seat) -> int:
         """One socket from its handshake to its end; the close code, or MOVED."""
         site = self._site
-        url = site.origin.replace("http", "ws", 1) + seat.path
+        url = site.sockets + seat.path
         self._complaint = ""
         try:
             socket = await connect(

@@ -56,6 +56,7 @@ class Site:
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.address = address or self.host
         self.origin = f"{parts.scheme}://{parts.netloc}"
+        self.sockets = self.origin.replace("http", "ws", 1)
         self.tls = _trust(ca) if parts.scheme == "https" else None
         self._netloc = parts.netloc
         self._jar = CookieJar()

@@ -31,7 +31,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First message: the seat token and the last version that the client holds (0: none). Fields that come later pass."""
+    """First message: the seat token and the last version that the client holds (0: none). Later fields pass."""
 
     protocol: int
     token: str
@@ -171,7 +171,7 @@ def welcome(
     now: int,
     state: MatchState | None,
 ) -> str:
-    """`protocol` is that of the client's hello. `state` None: the client holds it already and gets the events that it missed next."""
+    """In the client's protocol. `state` None: the client holds it already and gets the events that it missed next."""
     return _frame(
         t="welcome",
         protocol=protocol,

@@ -1,4 +1,7 @@
-"""The test suite: production's behaviour on in-memory parts. MATCHPOINT_DATABASE_URL runs it on PostgreSQL."""
+"""The test suite: production's behaviour on in-memory parts. MATCHPOINT_DATABASE_URL runs it on PostgreSQL.
+
+Tests that start several processes give them one Valkey and one state directory by the variables of production.
+"""
 
 import tempfile
 from pathlib import Path
@@ -12,8 +15,8 @@ DEBUG = False
 SECRET_KEY = "test-only"  # noqa: S105 - protects nothing
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 MATCHPOINT_ORIGIN = "http://testserver"
-VALKEY_URL = "fake://"
-STATE_DIR = Path(tempfile.gettempdir()) / "matchpoint-test"
+VALKEY_URL = env.str("MATCHPOINT_VALKEY_URL", default="fake://")
+STATE_DIR = Path(env.str("MATCHPOINT_STATE_DIR", default=str(Path(tempfile.gettempdir()) / "matchpoint-test")))
 CONTENT_SECURITY_POLICY = content_security_policy("ws://testserver")
 
 DATABASES: dict[str, Any] = {"default": env.db_url("MATCHPOINT_DATABASE_URL", default="sqlite://:memory:")}

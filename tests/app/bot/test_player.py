@@ -26,9 +26,11 @@ class FakeSite:
     tls: None = None
     address: str = "127.0.0.1"
     origin: str = field(init=False)
+    sockets: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.origin = f"http://127.0.0.1:{self.port}"
+        self.sockets = f"ws://127.0.0.1:{self.port}"
 
     def match_seat(self, match_id: str) -> Seat:
         self.seats += 1
@@ -49,7 +51,7 @@ async def worker(*scripts: Script) -> AsyncIterator[FakeSite]:
 
 
 def player(site: FakeSite) -> Player:
-    return Player(site, "m1", level="hard", rng=lambda: 0.5)  # type: ignore[arg-type]  # the part of Site that is used
+    return Player(site, "m1", level="hard", rng=lambda: 0.5)
 
 
 def match_events() -> list[engine.Event]:
