@@ -1,33 +1,23 @@
-"""What runbooks tell people to look at works on a healthy host, as the account that they log in with."""
+"""What runbooks tell people to look at works on healthy hosts, as the account that they log in with."""
 
+import json
+import re
 import shlex
 
 import pytest
 
+from tests.infra.conftest import Site, connect
 from tests.rules.model import RUNBOOKS, code_blocks
 
-testinfra_hosts = ["ansible://all"]
-
-# What a check needs of its host, by a word in it
-NEEDS = {
-    "matchpoint-query": "prometheus",
-    "prometheus/targets": "prometheus",
-    "promtool": "prometheus",
-    "amtool": "prometheus-alertmanager",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-    "postgres": "postgresql@17-main",
-    "pg_": "postgresql@17-main",
-    "valkey": "valkey-server",
-    "nginx": "nginx",
-    "certbot": "nginx",
-    "matchpoint-web": "matchpoint-web@8001",
-    ":8001": "matchpoint-web@8001",
-    ":18001": "matchpoint-web@8001",
-    "matchpoint-live": "matchpoint-live@8101",
-    ":8101": "matchpoint-live@8101",
-    "/opt/matchpoint": "matchpoint-web@8001",
-}
-
+# Where a command is for, by what it names; the first that fits, else any host: that is a monitoring host here
+PLACES = [
+    (r"^matchpoint-query|amtool|promtool|prometheus/|prometheus-alertmanager", "monitor"),
+    (r"postgres|pg_", "db"),
+    (r"matchpoint-web|matchpoint-live|:8001|:18001|:8101'|/opt/matchpoint|/var/lib/matchpoint", "app"),
+    (r"valkey|redis|:6379", "cache"),
+    (r"nginx|stub_status|:443|certbot|matchpoint/tls", "edge"),
+    (r"", "monitor"),
+]
 CHECKS = [
     pytest.param(block, id=f"{path.stem}-{number}")
     for path in RUNBOOKS
@@ -35,20 +25,60 @@ CHECKS = [
 ]
 
 
+# Runs the scripts of its input at a time, and prints the exit code and the output of each
+RUN = """
+import json, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def run(script):
+    command = ["bash", "-euo", "pipefail", "-c", "exec 2>&1 </dev/null\\n" + script]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    return done.returncode, done.stdout[-3000:]
+
+with ThreadPoolExecutor(4) as pool:
+    print(json.dumps(list(pool.map(run, json.load(sys.stdin)))))
+"""
+
+
+def commands(block: str) -> dict[str, str]:
+    """The lines of a check by the tier that they are for."""
+    lines: dict[str, list[str]] = {}
+    for line in block.replace("HOST", "none").splitlines():
+        tier = next(tier for pattern, tier in PLACES if re.search(pattern, line))
+        lines.setdefault(tier, []).append(line)
+    return {tier: "\n".join(found) for tier, found in lines.items()}
+
+
+@pytest.fixture(scope="module")
+def answers(public: Site, pytestconfig: pytest.Config) -> dict[tuple[str, str], tuple[int, str]]:
+    """What each script said on the first host of its tier: one round trip a tier."""
+    scripts: dict[str, list[str]] = {}
+    for check in CHECKS:
+        for tier, script in commands(check.values[0]).items():
+            scripts.setdefault(tier, []).append(script)
+    found = {}
+    for tier, wanted in scripts.items():
+        name = next(iter(public.hosts.values()))["tiers"][tier][0]
+        user = public.hosts[name]["ansible_user"] or "root"
+        run = f"printf %s {shlex.quote(json.dumps(wanted))} | runuser -u {user} -- python3 -c {shlex.quote(RUN)}"
+        done = connect(pytestconfig.option.inventory, name).run(run)
+        assert done.rc == 0, f"{name}: {done.stderr}"
+        found |= {(tier, script): answer for script, answer in zip(wanted, json.loads(done.stdout), strict=True)}
+    return found
+
+
 @pytest.mark.parametrize("block", CHECKS)
-def test_check_of_a_runbook_runs(host, facts, block: str) -> None:
-    wanted = sorted({unit for word, unit in NEEDS.items() if word in block})
-    elsewhere = [unit for unit in wanted if not host.service(unit).is_enabled]
-    if elsewhere:
-        pytest.skip(f"{', '.join(elsewhere)}: not on this host")
-    script = shlex.quote(block.replace("HOST", "none"))
-    done = host.run(f"runuser -u {facts['ansible_user'] or 'root'} -- bash -euo pipefail -c {script}")
-    assert done.rc == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+def test_check_of_a_runbook_runs(block: str, answers: dict[tuple[str, str], tuple[int, str]]) -> None:
+    for place in commands(block).items():
+        code, output = answers[place]
+        assert code == 0, f"{place}: {output}"
 
 
-def test_runbooks_are_on_the_host_for_who_has_no_network(host, facts) -> None:
-    if "monitor" not in facts["group_names"]:
-        pytest.skip("no monitoring host")
-    text = host.file("/usr/local/share/matchpoint/runbooks.md").content_string
-    for path in RUNBOOKS:
-        assert f"\n# {path.stem}\n" in "\n" + text
+def test_runbooks_are_on_every_monitoring_host_for_who_has_no_network(
+    public: Site, pytestconfig: pytest.Config
+) -> None:
+    for name in next(iter(public.hosts.values()))["tiers"]["monitor"]:
+        host = connect(pytestconfig.option.inventory, name)
+        text = host.file("/usr/local/share/matchpoint/runbooks.md").content_string
+        for path in RUNBOOKS:
+            assert f"\n# {path.stem}\n" in "\n" + text
