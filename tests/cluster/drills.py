@@ -71,7 +71,7 @@ def refused(lab: Lab, *arguments: str) -> str:
 
 
 class Playbook:
-    """A `make` that goes on while the test does something else."""
+    """A `make` that goes on while the block does something else, and not after it."""
 
     def __init__(self, lab: Lab, *arguments: str) -> None:
         self._log = lab.state / "playbook.log"
@@ -85,8 +85,16 @@ class Playbook:
                 stderr=log,
             )
 
+    def __enter__(self) -> "Playbook":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_running:
+            self.kill()
+
     @property
     def output(self) -> str:
+        """What it has said, with single spaces."""
         return re.sub(r"\s+", " ", self._log.read_text(errors="replace"))
 
     @property

@@ -132,9 +132,9 @@ def test_a_release_that_is_never_ready_leaves_the_old_one_serving_and_the_next_d
 def test_a_killed_playbook_is_finished_by_the_next(lab: Lab, releases: Releases, load: Load) -> None:
     before = releases_of(lab)
     with load.window("playbook killed in mid-roll, and the next run") as drill:
-        playbook = Playbook(lab, "deploy", releases.working("fourth"), "TAGS=app")
-        middle_of_roll(lab, playbook, before)
-        playbook.kill()
+        with Playbook(lab, "deploy", releases.working("fourth"), "TAGS=app") as playbook:
+            middle_of_roll(lab, playbook, before)
+            playbook.kill()
         assert before <= set(running(lab).values()), "the roll was over before the playbook died"
         lab.make("deploy", releases.working("fourth"), "TAGS=app")
     assert not releases_of(lab) & before
@@ -144,11 +144,11 @@ def test_a_killed_playbook_is_finished_by_the_next(lab: Lab, releases: Releases,
 def test_a_host_that_is_lost_in_mid_roll_stops_it_and_harms_nobody(lab: Lab, releases: Releases, load: Load) -> None:
     before = releases_of(lab)
     with load.window("app host unreachable in mid-roll, and the next run") as drill:
-        playbook = Playbook(lab, "deploy", releases.working("fifth"), "TAGS=app")
-        first = middle_of_roll(lab, playbook, before)
-        (second,) = set(lab.hosts("app")) - {first}
-        with without_ssh(lab, second):
-            assert playbook.wait() != 0
+        with Playbook(lab, "deploy", releases.working("fifth"), "TAGS=app") as playbook:
+            first = middle_of_roll(lab, playbook, before)
+            (second,) = set(lab.hosts("app")) - {first}
+            with without_ssh(lab, second):
+                assert playbook.wait() != 0
         assert f"{second} cannot be reached" in playbook.output
         assert set(running(lab, second).values()) == before
         lab.make("deploy", releases.working("fifth"), "TAGS=app")
