@@ -27,6 +27,7 @@ WIRING = [
     "is_single_host", "tiers", "scrape_targets", "site_probes", "prometheus_listen", "alertmanager_listen",
     "alertmanager_cluster_listen", "valkey_app_password", "matchpoint_domain",
     "matchpoint_public_ca", "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
+    "app_live_addresses",
     "certbot_issuer", "certbot_copies", "nginx_acme_listen",
 ]  # fmt: skip
 

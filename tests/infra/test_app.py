@@ -55,6 +55,20 @@ def test_every_worker_shows_its_metrics(host, facts, workers):
         assert "process_start_time_seconds" in metrics, unit
 
 
+def test_every_live_worker_plays_a_match(host, facts):
+    for worker, address in facts["app_live_addresses"].items():
+        played = host.run("matchpoint-manage probe_match --worker %s --address %s", worker, address)
+        assert played.rc == 0, played.stderr
+
+
+def test_a_worker_that_stops_has_the_time_to_move_its_matches(host, workers):
+    for unit in workers:
+        shown = host.check_output("systemctl show --property=KillMode,TimeoutStopUSec,After %s", unit)
+        assert "KillMode=mixed" in shown, unit  # only the process that drains is told to stop
+        assert "TimeoutStopUSec=1min 15s" in shown, unit
+        assert "haproxy.service" in shown, unit  # at a shutdown, the way to the other hosts closes after the worker
+
+
 def test_release_is_what_was_built(host):
     assert host.check_output(f"python3 -c '{CHANGED}'") == ""
 

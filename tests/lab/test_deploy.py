@@ -1,6 +1,59 @@
-"""One playbook makes a bare host the whole service, and does nothing when there is nothing to do."""
+"""One playbook makes a bare host the whole service, does nothing where there is nothing to do, survives bad releases."""
 
-from tests.conftest import Check, Lab, recap
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ENVIRONMENT, ROOT, Check, Lab, poll, recap
+
+LOCK = "/run/matchpoint/deploy.lock"
+STAMPS = (
+    "for pid in $(systemctl show --property=MainPID --value 'matchpoint-web@*' 'matchpoint-live@*'); do"
+    " tr '\\0' '\\n' < /proc/$pid/environ | sed -n 's/^MATCHPOINT_DEPLOYED=//p'; done 2>/dev/null || true"
+)
+# The readiness of a release that can never be ready
+BROKEN = """
+
+class BrokenCheck:
+    async def __call__(self) -> Results:
+        return {"broken": "a broken release"}
+
+
+probe.check_add("broken", BrokenCheck())
+"""
+
+
+def app_copy(folder: Path, name: str, text: str) -> Path:
+    """Another release: a copy of the app with some text at the end of one of its files."""
+    shutil.copytree(ROOT / "app", folder / "app", ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+    with (folder / "app" / name).open("a") as file:
+        file.write(text)
+    return folder / "app"
+
+
+def running(site: Lab) -> list[str]:
+    """The release that each worker runs."""
+    return [stamp.rpartition("-")[0] for stamp in site.run("mp1", STAMPS).split()]
+
+
+def link(site: Lab, name: str) -> str:
+    return site.run("mp1", f"basename $(readlink /opt/matchpoint/{name} || echo none)")
+
+
+def is_locked(site: Lab) -> bool:
+    return site.run("mp1", f"test -e {LOCK} && echo locked || true") == "locked"
+
+
+def refused(site: Lab, *arguments: str) -> str:
+    """What `make` says when it refuses."""
+    with pytest.raises(AssertionError) as failure:
+        site.make(*arguments)
+    return str(failure.value)
 
 
 def test_check_mode_works_on_a_bare_host(virgin_check: Check) -> None:
@@ -24,6 +77,86 @@ def test_check_mode_on_the_deployed_host_reports_no_change(site: Lab) -> None:
 def test_plain_ansible_agrees(site: Lab) -> None:
     plain = recap(site.make("deploy", "STRATEGY=linear"))
     assert (plain["changed"], plain["failed"]) == (0, 0)
+
+
+@pytest.fixture(scope="module")
+def releases(site: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Two releases, the lab's first one and the current one. The deploy of the second was killed in the middle."""
+    first = link(site, "current")
+    tree = app_copy(tmp_path_factory.mktemp("second"), "manage.py", "# another release\n")
+    command = ["make", "-C", str(ROOT), "deploy", "TAGS=app", f"MATCHPOINT_APP={tree}", f"LAB={site.name}", "PUBLISH=0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True
+    ) as deploy:
+        try:
+            poll(lambda: len(set(running(site))) == 2, within_s=300, what="some of the workers to be moved")
+        finally:
+            os.killpg(deploy.pid, signal.SIGKILL)
+    assert link(site, "current") == first
+    assert is_locked(site), "a playbook that is killed cannot give its lock back"
+    output = site.make("deploy", "TAGS=app", f"MATCHPOINT_APP={tree}")
+    assert "taking the lock over from a playbook that was killed" in output
+    return first, link(site, "current")
+
+
+def test_killed_deploy_is_finished_by_the_next(site: Lab, releases: tuple[str, str]) -> None:
+    first, second = releases
+    assert first != second
+    assert link(site, "previous") == first
+    assert set(running(site)) == {second}
+    assert not is_locked(site)
+
+
+def test_releases_are_listed(site: Lab, releases: tuple[str, str]) -> None:
+    first, second = releases
+    lines = [line.split() for line in site.make("releases").splitlines()]
+    assert any(line[:1] == [first] and line[-1] == "previous" for line in lines)
+    assert any(line[:1] == [second] and line[-1] == "current" for line in lines)
+    assert [second, "runs", "on", "live@8101,", "live@8102,", "web@8001,", "web@8002"] in lines
+
+
+def test_broken_readiness_leaves_the_old_release_serving(site: Lab, releases: tuple[str, str], tmp_path: Path) -> None:
+    _, second = releases
+    tree = app_copy(tmp_path, "ops/health.py", BROKEN)
+    told = refused(site, "deploy", "TAGS=app", f"MATCHPOINT_APP={tree}", "ARGS=-e app_ready_seconds=15")
+    assert "a broken release" in told
+    assert "serves again" in told
+    assert (link(site, "current"), set(running(site))) == (second, {second})
+    for port in (8001, 8002, 8101, 8102):
+        assert '"ready": true' in site.run("mp1", f"curl -sS --fail http://127.0.0.1:{port}/readyz")
+    assert not is_locked(site)
+
+
+def test_lock_of_somebody_else_stops_a_playbook(site: Lab, releases: tuple[str, str]) -> None:
+    _, second = releases
+    lock = {
+        "token": "another", "who": "ada@laptop", "since": "2026-01-02 03:04:05 UTC", "why": "a change of the night",
+        "process": {"boot": "another machine", "namespace": 1, "pid": 1, "began": 1},
+    }  # fmt: skip
+    site.run("mp1", f"cat > {LOCK}", stdin=json.dumps(lock))
+    told = refused(site, "rollback")
+    for part in (lock["who"], lock["since"], lock["why"], "UNLOCK=1"):
+        assert part in told
+    assert is_locked(site)
+    assert link(site, "current") == second
+    site.make("rollback", f"RELEASE={second}", "UNLOCK=1")
+    assert not is_locked(site)
+
+
+def test_rollback_to_what_no_host_has_is_refused(site: Lab, releases: tuple[str, str]) -> None:
+    _, second = releases
+    told = refused(site, "rollback", "RELEASE=000000000000")
+    assert "Not every host has the release 000000000000" in told
+    assert "make releases" in told
+    assert set(running(site)) == {second}
+
+
+def test_rollback_returns_every_worker_to_the_previous_release(site: Lab, releases: tuple[str, str]) -> None:
+    first, second = releases
+    site.make("rollback")
+    assert (link(site, "current"), link(site, "previous")) == (first, second)
+    assert set(running(site)) == {first}
+    assert not is_locked(site)
 
 
 def test_verify_passes(site: Lab) -> None:
