@@ -1,4 +1,4 @@
-"""One playbook makes a bare host the whole service, does nothing where there is nothing to do, survives bad releases."""
+"""One playbook makes a bare host the whole service, does nothing when nothing is to do, and survives bad releases."""
 
 import json
 import os
