@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -24,7 +26,7 @@ def required(name: str, *, example: str) -> str:
 
 
 def parsed(name: str, value: str, *, parse: Callable[[str], Any], schemes: tuple[str, ...], example: str) -> Any:
-    """`parse(value)`; raises ImproperlyConfigured unless `value` is a URL with a host in one of `schemes`.
+    """`parse(value)`; raises ImproperlyConfigured unless `value` is a URL in one of `schemes` that `parse` can read.
 
     The message shows the scheme only, because the rest may hold a password.
     """
@@ -35,7 +37,38 @@ def parsed(name: str, value: str, *, parse: Callable[[str], Any], schemes: tuple
             f"{name} is {shown}; it must be a URL that begins with {' or '.join(schemes)}://, "
             f"for example {name}={example}"
         )
-    return parse(value)
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} cannot be read: {error}. For example {name}={example}") from None
+
+
+_POSTGRES = re.compile(
+    r"postgres(?:ql)?://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?"
+    r"(?P<hosts>[^@/?]*)/(?P<name>[^/?]+)(?:\?(?P<query>.*))?"
+)
+_HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>\d+))?")
+
+
+def postgres(url: str) -> dict[str, Any]:
+    """Django's settings of a database from libpq's kind of URL, several hosts included. ValueError if it is none.
+
+    `postgres://user:secret@192.0.2.1:5432,192.0.2.2:5432/name?target_session_attrs=read-write` connects to the first
+    host that can be written to. What follows the `?` are libpq's connection parameters.
+    """
+    found = _POSTGRES.fullmatch(url)
+    hosts = [_HOST.fullmatch(host) for host in found["hosts"].split(",")] if found else []
+    if found is None or not all(hosts):
+        raise ValueError("not postgres://user:secret@host:port[,host:port...]/name[?parameter=value&...]")
+    pairs = [(unquote(host["host"]).strip("[]"), host["port"] or "5432") for host in hosts if host]
+    return {
+        "NAME": unquote(found["name"]),
+        "USER": unquote(found["user"] or ""),
+        "PASSWORD": unquote(found["password"] or ""),
+        "HOST": ",".join(host for host, _ in pairs),
+        "PORT": ",".join(port for _, port in pairs),
+        "OPTIONS": dict(parse_qsl(found["query"] or "")),
+    }
 
 
 def release_id() -> str:

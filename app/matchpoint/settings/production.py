@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from matchpoint.settings.base import *  # noqa: F403 - settings are inherited
 from matchpoint.settings.base import content_security_policy
-from matchpoint.settings.environment import env, parsed, required
+from matchpoint.settings.environment import env, parsed, postgres, required
 
 DEBUG = False
 
@@ -43,27 +43,32 @@ SESSION_COOKIE_NAME = "__Host-sessionid"
 CSRF_COOKIE_SECURE = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https"
 
-# Connections are not kept between requests: under ASGI each request runs its synchronous code in a thread of its own,
-# so a kept connection would stay with a thread that never comes back. Connecting over loopback costs 2-3 ms.
+# One host, or several of which one can be written to: matchpoint.settings.environment.postgres. The backend keeps
+# connections for later requests by itself; CONN_MAX_AGE would leave them behind in threads that never come back.
 DATABASES: dict[str, Any] = {
     "default": {
         **parsed(
             "MATCHPOINT_DATABASE_URL",
             DATABASE_URL,
-            parse=env.db_url_config,
+            parse=postgres,
             schemes=("postgres", "postgresql"),
             example="postgres://matchpoint:secret@127.0.0.1:5432/matchpoint",
         ),
-        "ENGINE": "django_prometheus.db.backends.postgresql",
+        "ENGINE": "matchpoint.postgresql",
         "CONN_MAX_AGE": 0,
     }
 }
-DATABASES["default"].setdefault("OPTIONS", {}).update(
-    connect_timeout=2,
-    application_name="matchpoint",
-    # `manage.py migrate` lifts the statement timeout for itself.
-    options="-c statement_timeout=5000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=10000",
-)
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 2,  # for each host
+    "application_name": "matchpoint",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # ms without an answer to what was sent
+    # `manage.py migrate` has longer limits of its own.
+    "options": "-c statement_timeout=5000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=10000",
+    **DATABASES["default"]["OPTIONS"],
+}
 
 parsed(
     "MATCHPOINT_VALKEY_URL",

@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from matchpoint.settings.environment import postgres
 
 APP = Path(__file__).parents[3] / "app"
 PRODUCTION = {
@@ -52,6 +55,7 @@ def test_production_names_the_missing_variable_and_an_example(name: str) -> None
         ("MATCHPOINT_DOMAIN", "https://pong.example.com", "'https://pong.example.com'; it must be a bare host name"),
         ("MATCHPOINT_DATABASE_URL", "mysql://matchpoint:hunter2@127.0.0.1/matchpoint", "is mysql://…"),
         ("MATCHPOINT_DATABASE_URL", "hunter2", "is a value without ://"),
+        ("MATCHPOINT_DATABASE_URL", "postgres://matchpoint:hunter2@127.0.0.1:port/matchpoint", "cannot be read: not"),
         ("MATCHPOINT_VALKEY_URL", "http://:hunter2@127.0.0.1", "is http://…"),
         ("MATCHPOINT_EMAIL_URL", "", "is empty"),
         ("MATCHPOINT_ENV", "prod", "is 'prod'; it must be production, play, test or build"),
@@ -80,6 +84,40 @@ def test_production_derives_the_site_from_its_domain() -> None:
     assert hosts == ["pong.example.com", "localhost", "127.0.0.1", "[::1]"]
     assert (email_host, email_port) == ("mail.example.com", 25)
     assert release == "dev"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgres://u:p@127.0.0.1:5432/db", ("127.0.0.1", "5432", "u", "p", "db", {})),
+        ("postgresql://u:p%40%2F@db.example.com/db", ("db.example.com", "5432", "u", "p@/", "db", {})),
+        (
+            "postgres://u:p@192.0.2.1:5432,192.0.2.2:5433/db?target_session_attrs=read-write&sslmode=verify-full",
+            (
+                "192.0.2.1,192.0.2.2", "5432,5433", "u", "p", "db",
+                {"target_session_attrs": "read-write", "sslmode": "verify-full"},
+            ),
+        ),
+        (
+            "postgres://u@[2001:db8::1]:6432,[2001:db8::2]/db",
+            ("2001:db8::1,2001:db8::2", "6432,5432", "u", "", "db", {}),
+        ),
+        ("postgres://u@%2Frun%2Fpostgresql/db", ("/run/postgresql", "5432", "u", "", "db", {})),
+    ],
+)  # fmt: skip
+def test_a_database_may_have_several_hosts(url: str, expected: tuple[Any, ...]) -> None:
+    settings = postgres(url)
+    assert tuple(settings[name] for name in ("HOST", "PORT", "USER", "PASSWORD", "NAME", "OPTIONS")) == expected
+
+
+def test_production_reaches_the_host_that_can_be_written_to() -> None:
+    url = "postgres://u:p@192.0.2.1:5432,192.0.2.2:5432/db?target_session_attrs=read-write&connect_timeout=3"
+    code = "import json, matchpoint.settings as s; print(json.dumps(s.DATABASES['default']))"
+    database = json.loads(python("-c", code, **PRODUCTION | {"MATCHPOINT_DATABASE_URL": url}).stdout)
+    assert database["HOST"] == "192.0.2.1,192.0.2.2"
+    assert database["OPTIONS"]["target_session_attrs"] == "read-write"
+    assert database["OPTIONS"]["connect_timeout"] == "3", "the URL has the last word"
+    assert "statement_timeout=5000" in database["OPTIONS"]["options"]
 
 
 def test_static_files_are_collected_without_services_or_secrets(tmp_path: Path) -> None:

@@ -1,0 +1,288 @@
+"""What is special with PostgreSQL, on one of the test's own: connections that are kept, and migrations.
+
+No request gets a dead or a read-only connection, and each goes to whichever host is the primary.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from django.db import InternalError, OperationalError
+from django.db.utils import ConnectionHandler
+
+from matchpoint.postgresql import base
+from matchpoint.settings.environment import postgres
+
+APP = Path(__file__).parents[3] / "app"
+PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+
+pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed here")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A PostgreSQL in a folder. It does not run as root, so root lends it to the user postgres."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "data"
+        self.port = free_port()
+        self._prefix: list[str] = []
+        if os.geteuid() == 0:
+            for parent in (folder, *folder.parents):
+                if parent.stat().st_mode & 0o001 == 0:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+            shutil.chown(folder, "postgres")
+            self._prefix = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+        self._run("initdb", "-D", str(self.folder), "-A", "trust", "-U", "matchpoint", "--no-sync")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        assert PROGRAMS
+        command = [*self._prefix, str(PROGRAMS / program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd="/")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-D", str(self.folder), "-w", "-t", "100", "-o", options, "-l", log, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self.folder), "-w", "-m", "immediate", "stop")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    yield server
+    server.stop()
+
+
+class Database:
+    """The database as the threads of a process have it."""
+
+    def __init__(self, *ports: int, **options: str) -> None:
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        query = "&".join(f"{name}={value}" for name, value in {"connect_timeout": "2", **options}.items())
+        settings = postgres(f"postgres://matchpoint@{hosts}/postgres?{query}")
+        self.connections = ConnectionHandler({"default": {**settings, "ENGINE": "matchpoint.postgresql"}})
+
+    def ask(self, sql: str) -> Any:
+        """What one request does, in a thread that ends with it."""
+
+        def request() -> Any:
+            connection = self.connections["default"]
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(sql)
+                    return cursor.fetchone()[0] if cursor.description else None
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(request).result()
+
+    @property
+    def pid(self) -> int:
+        """The server's process at the other end."""
+        found: int = self.ask("SELECT pg_backend_pid()")
+        return found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_waits(django_db_blocker: Any) -> Iterator[None]:
+    with django_db_blocker.unblock():  # these databases are not Django's own
+        yield
+    for idle in base.DatabaseWrapper.idle.values():
+        idle.close()
+
+
+@pytest.fixture
+def untrusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every connection had waited for a while."""
+    monkeypatch.setattr(base, "TRUSTED_S", 0.0)
+
+
+def test_requests_in_threads_of_their_own_share_a_connection(server: Server, untrusted: None) -> None:
+    database = Database(server.port)
+    assert len({database.pid for _ in range(5)}) == 1
+
+
+def test_requests_at_the_same_time_have_a_connection_each_and_few_are_kept(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "IDLE_MAX", 2)
+    database = Database(server.port)
+    together = threading.Barrier(4)
+
+    def request() -> int:
+        connection = database.connections["default"]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            found: int = cursor.fetchone()[0]
+            together.wait(20)
+        connection.close()
+        return found
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len({request.result() for request in [threads.submit(request) for _ in range(4)]}) == 4
+    assert len(base.DatabaseWrapper.idle["default"]._waiting) == 2
+
+
+def test_a_connection_that_grew_old_is_not_used_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(server.port)
+    before = database.pid
+    monkeypatch.setattr(base, "AGE_S", 0.0)
+    assert database.pid != before
+
+
+def test_after_a_restart_of_the_server_no_request_fails(server: Server) -> None:
+    database = Database(server.port)
+    before = database.pid
+    server.stop()
+    server.start()
+    assert database.pid != before
+
+
+def test_a_connection_to_a_server_that_became_read_only_is_dropped(server: Server, untrusted: None) -> None:
+    database = Database(server.port)
+    before = database.pid
+    database.ask("SET default_transaction_read_only = on")
+    assert database.ask("SELECT pg_backend_pid()") != before
+
+
+def test_a_write_that_meets_a_read_only_server_costs_that_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "TRUSTED_S", 60.0)  # it has just become so
+    database = Database(server.port)
+    before = database.pid
+    database.ask("SET default_transaction_read_only = on")
+    with pytest.raises(InternalError, match="read-only"):
+        database.ask("CREATE TABLE never (id int)")
+    assert database.pid != before
+
+
+def test_nothing_of_a_request_is_left_for_the_next(server: Server) -> None:
+    database = Database(server.port)
+
+    def abandon() -> int:
+        connection = database.connections["default"]
+        connection.set_autocommit(False)
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE half (id int)")
+            cursor.execute("SELECT pg_backend_pid()")
+            found: int = cursor.fetchone()[0]
+        connection.close()
+        return found
+
+    with ThreadPoolExecutor(1) as thread:
+        before = thread.submit(abandon).result()
+    assert database.pid != before
+    assert database.ask("SELECT to_regclass('half')") is None
+
+
+def test_of_several_hosts_the_one_that_can_be_written_to_is_used(server: Server) -> None:
+    database = Database(free_port(), server.port, target_session_attrs="read-write")
+    assert database.ask("SELECT inet_server_port()") == server.port
+
+    database.ask("ALTER SYSTEM SET default_transaction_read_only = on")
+    database.ask("SELECT pg_reload_conf()")
+    try:
+        for idle in base.DatabaseWrapper.idle.values():
+            idle.close()
+        with pytest.raises(OperationalError, match="read-only"):
+            Database(server.port, target_session_attrs="read-write").ask("SELECT 1")
+    finally:
+        plain = Database(server.port)
+        plain.ask("ALTER SYSTEM RESET default_transaction_read_only")
+        plain.ask("SELECT pg_reload_conf()")
+
+
+def migrate(server: Server, name: str, *options: str) -> subprocess.Popen[str]:
+    """`manage.py migrate` on a database of its own name."""
+    connection = psycopg2.connect(host="127.0.0.1", port=server.port, user="matchpoint", dbname="postgres")
+    connection.autocommit = True
+    with closing(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        if cursor.fetchone() is None:
+            cursor.execute(f"CREATE DATABASE {name}")
+    environment = os.environ | {
+        "MATCHPOINT_ENV": "test",
+        "MATCHPOINT_DATABASE_URL": f"postgres://matchpoint@127.0.0.1:{server.port}/{name}",
+    }
+    return subprocess.Popen(
+        [sys.executable, str(APP / "manage.py"), "migrate", "--no-color", *options],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out + err
+
+
+def test_migrations_that_are_started_together_run_one_after_the_other(server: Server) -> None:
+    migrate(server, "together", "--plan").communicate(timeout=240)
+    outcomes = [outcome(process) for process in [migrate(server, "together") for _ in range(2)]]
+    assert [status for status, _ in outcomes] == [0, 0], outcomes
+    applied = [text.count("Applying matches.0001_initial") for _, text in outcomes]
+    assert sorted(applied) == [0, 1], "each migration once"
+
+
+@pytest.fixture
+def busy(server: Server) -> Iterator[Any]:
+    """A session that gets in the way of others, in a migrated database."""
+    assert outcome(migrate(server, "busy"))[0] == 0
+    connection = psycopg2.connect(host="127.0.0.1", port=server.port, user="matchpoint", dbname="busy")
+    with closing(connection), connection.cursor() as cursor:
+        yield cursor
+
+
+def test_a_migration_gives_way_where_a_table_is_busy(server: Server, busy: Any) -> None:
+    busy.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
+    status, text = outcome(migrate(server, "busy"))
+    assert status == 1
+    assert "trying again (1 of 3)" in text
+    assert "A table was busy 4 times for 2 s" in text
+    assert "Traceback" not in text
+
+
+def test_a_migration_that_waits_for_another_one_says_for_whom(server: Server, busy: Any) -> None:
+    from ops.management.commands.migrate import LOCK
+
+    busy.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+    status, text = outcome(migrate(server, "busy", "--lock-wait", "1"))
+    assert status == 1
+    assert "Waiting for another migration (process " in text
+    assert "did not end within 1 s" in text
+
+
+def test_a_statement_that_takes_too_long_is_taken_back(server: Server, busy: Any) -> None:
+    busy.execute("DELETE FROM django_migrations WHERE app = 'matches'")
+    busy.execute("DROP TABLE matches_seat, matches_timeline, matches_match")
+    busy.execute("CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); END'")
+    busy.execute("CREATE EVENT TRIGGER dawdle ON ddl_command_start EXECUTE FUNCTION dawdle()")
+    busy.connection.commit()
+    status, text = outcome(migrate(server, "busy", "--statement-timeout", "1"))
+    busy.execute("DROP EVENT TRIGGER dawdle")
+    busy.connection.commit()
+    assert status == 1
+    assert "took longer than 1 s and was taken back" in text
+    assert outcome(migrate(server, "busy"))[0] == 0
