@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 UNIT = "postgresql@17-main"
+LOG = "/var/log/postgresql/postgresql-17-main.log"
 
 State = dict[str, Any] | None
 States = dict[str, State]
@@ -50,7 +51,7 @@ def describe(states: States, name: str) -> str:
     state, what = states.get(name) or {}, kinds(states)[name]
     words = {
         "unknown": "did not answer",
-        "silent": f"runs PostgreSQL, which does not answer (`journalctl -u {UNIT}` there says why)",
+        "silent": f"runs PostgreSQL, which does not answer ({LOG} there says why)",
         "fresh": "has an empty cluster",
         "primary": f"is a primary (timeline {timeline(states, name)})",
         "standby": f"is a standby (timeline {timeline(states, name)})",

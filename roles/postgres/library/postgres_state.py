@@ -46,7 +46,9 @@ select json_build_object(
                        (select received_tli from pg_stat_wal_receiver)),
   'system', (select system_identifier::text from pg_control_system()),
   'receiver', json_build_object(
-    'streams', exists (select from pg_stat_wal_receiver where status = 'streaming'),
+    -- one that is refused what it asks for streams for a moment, too
+    'streams', exists (select from pg_stat_wal_receiver join pg_stat_activity using (pid)
+                       where status = 'streaming' and backend_start < clock_timestamp() - interval '1 s'),
     'received_lsn', coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()),
     'replayed_lsn', pg_last_wal_replay_lsn(),
     'lag_bytes', coalesce(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), 0),
