@@ -124,6 +124,7 @@ class Player:
         self.acknowledged_ms: list[float] = []
         self.reconnects = 0
         self.moves = 0
+        self.trouble = ""  # why the last socket ended, or never began
 
     @property
     def is_over(self) -> bool:
@@ -145,7 +146,8 @@ class Player:
             try:
                 code = await self._session(await self._seat())
             except Unavailable as error:
-                reason, tries = str(error), tries + 1
+                self.trouble = reason = str(error)
+                tries += 1
                 wait = self._backoff(tries)
             else:
                 if self.is_over:
@@ -159,6 +161,7 @@ class Player:
                 is_stable = time.monotonic() - began > STABLE_S
                 tries = 0 if code == MOVED else 1 if is_stable else tries + 1
                 wait = max(self._backoff(tries), FLOOD_S if code == 4429 else 0.0)
+                self.trouble = reason if code != MOVED else self.trouble
                 self.moves += code == MOVED
                 self.reconnects += code != MOVED
             if time.monotonic() - self._heard > GIVE_UP_S:

