@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,9 +46,7 @@ class Server:
         self._prefix: list[str] = []
         self._programs = PROGRAMS
         if os.geteuid() == 0:
-            for parent in (folder, *folder.parents):
-                if parent.stat().st_mode & 0o001 == 0:
-                    parent.chmod(parent.stat().st_mode | 0o011)
+            folder.chmod(0o755)
             shutil.chown(folder, "nobody")
             self._prefix = ["setpriv", "--reuid", "nobody", "--clear-groups"]
             installed = PROGRAMS.parents[1]
@@ -71,11 +70,12 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    yield server
-    server.stop()
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own folders are closed to the user nobody
+        server = Server(Path(folder))
+        server.start()
+        yield server
+        server.stop()
 
 
 class Database:
