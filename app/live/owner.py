@@ -12,6 +12,7 @@ from typing import Final
 import engine
 from engine.ai import plan
 from live import codec, metrics
+from live.absence import BOTH_AWAY_US, Absence
 from live.clock import SECOND, Clock
 from live.connection import Connection
 from live.hooks import OwnerHooks
@@ -27,7 +28,6 @@ FIRST_SERVE_US: Final = 3 * SECOND  # also after a pause
 SERVE_US: Final = 1_200_000
 HOLD_US: Final = 150_000  # a point waits so long, at most, until the directory has it
 SETTLE_US: Final = 3 * SECOND  # after a hand-over, for the players to come along
-BOTH_AWAY_US: Final = 60 * SECOND
 MATCH_US: Final = 30 * 60 * SECOND  # nothing that people play lasts so long
 LINGER_US: Final = 60 * SECOND  # after the end, for a rematch
 PEER_EVERY_US: Final = 5 * SECOND
@@ -65,6 +65,13 @@ class MatchOwner:
         self._timers = Timers(clock, lambda error: hooks.crashed(self, error))
         self._room = Room(spec, self._state.rules.grace_max, self._now)
         self._seats = self._room.seats
+        self._absence = Absence(
+            self._seats,
+            after=self._after,
+            cancel=self._timers.cancel,
+            judge=self._judge,
+            may_judge=hooks.may_judge_absence,
+        )
         if snapshot is not None:
             self._restore(snapshot)
         self._after("idle", self._now() + BOTH_AWAY_US, self._idle)
@@ -348,25 +355,12 @@ class MatchOwner:
     # Absence and the end
 
     def _time_absence(self) -> None:
-        """Start and stop the clocks of absent players. While both are away nobody's grace runs."""
-        if not self.has_started or self.is_over:
-            return
-        now = self._now()
-        self._timers.cancel("away")
-        for seat in self._seats:
-            seat.away_stop(now)
-        away = [seat for seat in self._seats if not seat.present]
-        if len(away) == 2:
-            self._after("away", now + BOTH_AWAY_US, lambda: self._judge(None))
-        elif away:
-            away[0].away_start(now)
-            self._after("away", now + away[0].away_left(now), lambda: self._judge(away[0]))
+        if self.has_started and not self.is_over:
+            self._absence.restart(self._now())
 
     def _judge(self, absent: Seat | None) -> None:
-        """End the match for an absence (None: of both), unless the absent may be with another owner."""
-        if not self._hooks.may_judge_absence():
-            self._after("away", self._now() + SECOND, lambda: self._judge(absent))
-        elif absent is None:
+        """The time of an absent player, or of both (None), is over."""
+        if absent is None:
             self._abandon()
         else:
             self._end(1 - absent.side, "forfeit")

@@ -25,8 +25,9 @@ from live.calls import Calls
 from live.clock import SECOND, Clock
 from live.codec import Refused
 from live.connection import Connection
-from live.directory import WORKER_SECONDS, Claim, Directory, DirectoryError, Fenced, NoSuchMatch, Unreadable
+from live.directory import WORKER_SECONDS, Claim, Directory, DirectoryError, NoSuchMatch, Unreadable
 from live.drain import Drain
+from live.ending import Ending
 from live.ledger import abandoned
 from live.owner import MatchOwner
 from live.records import FinishedMatch, MatchSpec, Snapshot, UnknownSchema
@@ -68,7 +69,7 @@ class Worker:
         self._owners: dict[str, MatchOwner] = {}
         self._claims: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.calls = Calls(clock, lost=self._fenced, failed=self.directory_failed)
-        self._finishing: set[str] = set()  # over, but the directory does not say so yet
+        self.ending = Ending(directory, results, calls=self.calls, lost=self.lost, failed=self.directory_failed)
         self._drain: Drain | None = None
         self._adoption = Adoption(name, directory=directory, clock=clock, adopt=self._adopt)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,7 +108,7 @@ class Worker:
         return owner
 
     async def _take(self, match_id: str) -> MatchOwner:
-        if match_id in self._finishing:
+        if match_id in self.ending.running:
             raise NoSuchMatch(match_id)
         if self.is_draining:
             await self._directory.match_pass_on(match_id, worker=self.name)
@@ -161,9 +162,9 @@ class Worker:
         return False
 
     def finished(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
-        self._finishing.add(owner.spec.id)
         self._crashes.pop(owner.spec.id, None)
-        self.spawn(self._finish(owner, record))
+        self.ending.running.add(owner.spec.id)
+        self.spawn(self.ending.end(owner, record))
         self._count()
 
     def rematch(self, owner: MatchOwner) -> None:
@@ -237,51 +238,10 @@ class Worker:
         await self._directory.match_snapshot(owner.spec.id, epoch=owner.epoch, snapshot=snapshot)
         owner.kept()
 
-    async def _finish(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
-        """The directory forgets a match only when its result is safe. That of a stale owner counts for nothing."""
-        if not await self._still_owns(owner):
-            self._finishing.discard(owner.spec.id)
-            self.lost(owner)
-            return
-        is_saved = record is None
-        while record is not None:
-            try:
-                is_saved = await self.results.write(record)
-                break
-            except Exception:
-                logger.exception("result neither saved nor spooled", extra={"match": owner.spec.id})
-                await asyncio.sleep(RETRY_SECONDS)
-        self.calls.ask(owner, "done", partial(self._done, owner, is_saved=is_saved))
-
-    async def _done(self, owner: MatchOwner, *, is_saved: bool) -> None:
-        call = self._directory.match_done if is_saved else self._directory.match_result_waits
-        with suppress(Fenced, NoSuchMatch):
-            await call(owner.spec.id, epoch=owner.epoch)
-        self._finishing.discard(owner.spec.id)
-
-    async def _still_owns(self, owner: MatchOwner) -> bool:
-        """Also true when the directory does not answer: then nobody else can have been given the match."""
-        try:
-            return await self._directory.match_is_owned(owner.spec.id, epoch=owner.epoch)
-        except (RedisError, TimeoutError) as error:
-            self.directory_failed(error)
-            return True
-
     async def _rematch(self, owner: MatchOwner, spec: MatchSpec) -> None:
         with suppress(ValueError):  # an earlier call got through, though its answer did not
             await self._directory.match_create(spec)
         owner.rematch_ready(spec.id)
-
-    async def retry_results(self) -> None:
-        """Try results again that wait in the spool, and tell the directory of those that are safe now."""
-        await self.results.retry()
-        for match_id in list(self.results.saved_late):
-            try:
-                await self._directory.match_recorded(match_id)
-            except (RedisError, TimeoutError) as error:
-                self.directory_failed(error)
-                return
-            self.results.saved_late.remove(match_id)
 
     async def beat(self) -> None:
         """Renew the worker and its leases, and let go of matches that another worker owns by now."""
@@ -311,7 +271,7 @@ class Worker:
 
     async def _look_after_others(self) -> None:
         try:
-            await self._adoption.look(self._owners.keys() | self._finishing)
+            await self._adoption.look(self._owners.keys() | self.ending.running)
         except (RedisError, TimeoutError) as error:
             self.directory_failed(error)
 
@@ -333,7 +293,7 @@ class Worker:
             for name, loop in (
                 ("beat", _every(BEAT_SECONDS, self.beat)),
                 ("keep", self.calls.keep()),
-                ("results", _every(RETRY_SECONDS, self.retry_results)),
+                ("results", _every(RETRY_SECONDS, self.ending.retry)),
                 ("probe", _probe_loop()),
             )
         ]

@@ -175,7 +175,7 @@ async def test_a_match_is_over_in_the_directory_only_when_its_result_is_durable(
 
     house.is_database_down = False
     await worker.results.retry(fresh_seconds=0)
-    await worker.retry_results()
+    await worker.ending.retry()
 
     [record] = house.saved
     assert record.score == ada.score
