@@ -2,7 +2,7 @@
 
 import time
 
-from tests.conftest import Lab, poll
+from tests.conftest import Lab, poll, recap
 
 
 def pages(lab: Lab, alert: str, status: str, since: float) -> list[dict]:
@@ -25,6 +25,20 @@ def test_stopped_postgres_pages_within_two_minutes_and_resolves(site: Lab) -> No
     poll(lambda: pages(site, "PostgresDown", "resolved", started_at), within_s=180, what="the page to resolve")
     mails = [mail for mail in site.events("mail", stopped_at) if "PostgresDown" in mail["subject"] + mail["body"]]
     assert mails, "the page did not arrive by mail as well"
+
+
+def test_a_restart_that_a_killed_run_had_no_time_for_is_made_up_for(site: Lab) -> None:
+    """A run that dies between writing a file and its handler leaves the file new and what was started with old."""
+    units = ("valkey-server", "prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
+    main_pids = f"systemctl show --property MainPID --value {' '.join(units)}"
+    before = site.run("mp1", main_pids).split()
+    for unit in units:
+        site.run("mp1", f"echo older > /etc/systemd/system/{unit}.service.d/started-with")
+    site.make("deploy", "TAGS=valkey,monitoring")
+    after = site.run("mp1", main_pids).split()
+    assert len(after) == len(units)
+    assert not set(before) & set(after)
+    assert recap(site.make("deploy", "TAGS=valkey,monitoring"))["changed"] == 0
 
 
 def test_host_comes_back_from_a_reboot_by_itself(site: Lab) -> None:
