@@ -29,6 +29,7 @@ class Draining(Protocol):
     """What a drain needs of its worker."""
 
     name: str
+    release: str
     clock: Clock
 
     @property
@@ -101,7 +102,7 @@ class Drain:
         while worker.clock.now() < self._deadline:
             try:
                 target = await directory.match_hand_over(
-                    match_id, worker=worker.name, epoch=owner.epoch, snapshot=snapshot
+                    match_id, worker=worker.name, epoch=owner.epoch, snapshot=snapshot, release=worker.release
                 )
             except NoSuchMatch:  # Valkey has lost it
                 await self._again(lambda: directory.match_restore(owner.spec, worker=worker.name, epoch=owner.epoch))

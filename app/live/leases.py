@@ -139,10 +139,13 @@ def take_seat(spec: MatchSpec, identity: str, name: str) -> tuple[MatchSpec, int
     return replace(spec, players=(player, right) if free == 0 else (left, player)), free
 
 
-def place(lease: Lease, workers: Iterable[Worker], *, schema: int) -> Lease:
-    """The next lease, at the least loaded worker that takes matches and can read `schema`. NoWorker."""
+def place(lease: Lease, workers: Iterable[Worker], *, schema: int, leaving: str = "") -> Lease:
+    """The next lease, at the least loaded worker that takes matches and can read `schema`. NoWorker.
+
+    Workers of another release than `leaving` come first: in a roll those of the same release will drain as well.
+    """
     takers = [worker for worker in workers if not worker.draining and worker.schema >= schema]
     if not takers:
         raise NoWorker
-    chosen = min(takers, key=lambda worker: (worker.matches, worker.name))
+    chosen = min(takers, key=lambda worker: (worker.release == leaving, worker.matches, worker.name))
     return Lease(epoch=lease.epoch + 1, worker=chosen.name)

@@ -93,18 +93,20 @@ class Placement(Store):
             if text
         ]
 
-    async def match_hand_over(self, match_id: str, *, worker: str, epoch: int, snapshot: Snapshot | None) -> str | None:
+    async def match_hand_over(
+        self, match_id: str, *, worker: str, epoch: int, snapshot: Snapshot | None, release: str = ""
+    ) -> str | None:
         """Give a match to the least loaded other worker, with its last snapshot, in one step; the name of that worker.
 
-        None when no other takes matches: then it is free, and goes on where the next seat request places it.
-        Fenced, NoSuchMatch.
+        Workers of another release than `release`, that of this worker, come first. None when no other takes matches:
+        then it is free, and goes on where the next seat request places it. Fenced, NoSuchMatch.
         """
 
         async def attempt(pipe: Pipeline) -> str | None:
             lease, header = await self._guard(pipe, match_id, epoch)
             others = [other for other in await self.workers() if other.name != worker]
             try:
-                placed = place(lease, others, schema=SCHEMA)
+                placed = place(lease, others, schema=SCHEMA, leaving=release)
             except NoWorker:
                 placed = Lease(epoch, "")
             begin(pipe)

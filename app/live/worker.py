@@ -64,7 +64,7 @@ class Worker:
         self._directory = directory
         self.results = results
         self._rng = rng
-        self._release = release
+        self.release = release
         self._run = secrets.token_hex(8)  # tells this process from others under its name
         self._owners: dict[str, MatchOwner] = {}
         self._claims: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -248,7 +248,7 @@ class Worker:
         owned = {match_id: owner.epoch for match_id, owner in self._owners.items() if not owner.is_over}
         try:
             beat = await self._directory.worker_beat(
-                self.name, release=self._release, draining=self.is_draining, owned=owned, run=self._run
+                self.name, release=self.release, draining=self.is_draining, owned=owned, run=self._run
             )
         except (RedisError, TimeoutError) as error:
             self.directory_failed(error)
@@ -297,7 +297,7 @@ class Worker:
                 ("probe", _probe_loop()),
             )
         ]
-        logger.info("worker started", extra={"worker": self.name, "release": self._release})
+        logger.info("worker started", extra={"worker": self.name, "release": self.release})
 
     async def stop(self) -> None:
         """Take no more, hand over what there is, give up the rest, and close every socket with 1012."""

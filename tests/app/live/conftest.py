@@ -294,13 +294,14 @@ class House:
             self.saved.append(record)
         return is_new
 
-    async def worker(self, name: str = "local-8101") -> Worker:
+    async def worker(self, name: str = "local-8101", *, release: str = "r1") -> Worker:
         worker = Worker(
             name,
             directory=self.directory,
             results=ResultWriter(self.spool, None if self.saves_in_database else self.save),
             clock=self.clock,
             rng=self._random.random,
+            release=release,
         )
         self.workers[name] = worker
         self._keeps[name] = asyncio.ensure_future(worker.calls.keep())

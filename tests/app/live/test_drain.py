@@ -117,6 +117,19 @@ async def test_matches_at_rest_go_at_once_one_after_the_other_and_are_shared_out
     ]
 
 
+async def test_in_a_roll_matches_go_where_they_can_stay(house: Any) -> None:
+    old = await house.worker("alpha-8101", release="r1")
+    for _ in range(3):
+        (await house.player(await house.match()).join()).follow()
+    await house.worker("beta-8101", release="r1")
+    await house.worker("gamma-8101", release="r2")
+
+    await house.worker_stops(old, within_s=2)
+
+    found = {worker.name: worker.matches for worker in await house.directory.workers()}
+    assert found == {"beta-8101": 0, "gamma-8101": 3}
+
+
 async def test_a_paused_match_moves_and_the_absent_player_keeps_the_rest_of_the_grace(house: Any) -> None:
     first, (ada, bob) = await a_rally(house)
     bob.is_following = False
