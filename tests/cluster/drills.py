@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.conftest import ENVIRONMENT, ROOT, Lab
 # Worker -> release, by what its process was started with
 RUNNING = (
     "for unit in $(systemctl list-units --plain --no-legend --state=running 'matchpoint-web@*' 'matchpoint-live@*'"
-    " | cut -d' ' -f1); do echo $unit $(tr '\\\\0' '\\\\n' < /proc/$(systemctl show -P MainPID $unit)/environ"
+    " | cut -d' ' -f1); do echo $unit $(tr '\\0' '\\n' < /proc/$(systemctl show -P MainPID $unit)/environ"
     " | sed -n 's/^MATCHPOINT_DEPLOYED=//p'); done"
 )
 NOT_READY = "\n\nReadiness.is_ready = property(lambda self: False)  # type: ignore\n"
@@ -25,6 +26,7 @@ class Releases:
 
     def __init__(self, lab: Lab) -> None:
         self._folder = lab.state / "apps"
+        self._made_at = int(time.time())
         shutil.rmtree(self._folder, ignore_errors=True)
         self.tree("first")
 
@@ -41,7 +43,7 @@ class Releases:
 
     def working(self, name: str) -> str:
         """A setting of `make deploy`: a release that differs from others in nothing but its id."""
-        return f"MATCHPOINT_APP={self.tree(name, matchpoint_settings=f'# {name}{chr(10)}' if name != 'first' else '')}"
+        return f"MATCHPOINT_APP={self.tree(name, matchpoint_asgi=f'# {name} of {self._made_at}{chr(10)}')}"
 
     def unready(self, name: str) -> str:
         """A release whose workers start, and never say that they are ready."""

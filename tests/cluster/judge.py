@@ -15,7 +15,6 @@ from typing import Any, Final
 COUNTDOWN_S: Final = 1.2  # that a serve is announced ahead, between two rallies of one match
 MOVED: Final = 0
 OVER: Final = 1000
-NO_HANDSHAKE: Final = -1
 
 Record = dict[str, Any]
 
@@ -297,8 +296,8 @@ class Report:
     latency_ms: list[float]
     pauses: list[float]
     moved_pauses: list[float]
-    reconnects: Counter[tuple[str, int]]  # by seat: sockets that were lost or closed by the server
-    moves: Counter[tuple[str, int]]  # by seat: sockets that the server asked to move
+    reconnects: Counter[tuple[str, int]]  # by seat: sockets that were lost, or closed on the player, or did not open
+    moves: Counter[tuple[str, int]]  # by seat: hand-overs, which the server announces on a socket that works
     closes: Counter[int]
     silence_s: float
     cpu: float
@@ -310,11 +309,6 @@ class Report:
     @property
     def moves_max(self) -> int:
         return max(self.moves.values(), default=0)
-
-    @property
-    def reopened_max(self) -> int:
-        """How often one player had to open another socket, for whichever reason."""
-        return max((self.reconnects + self.moves).values(), default=0)
 
     def lines(self) -> list[str]:
         """The figures, for people."""
@@ -364,7 +358,7 @@ def report(
         latency_ms=[one["ms"] for one in requests if not one["why"]],
         pauses=[pause.s for pause in waits],
         moved_pauses=[pause.s for pause in waits if pause.is_moved],
-        reconnects=Counter((m, side) for m, side, code in closes if code not in (MOVED, NO_HANDSHAKE)),
+        reconnects=Counter((m, side) for m, side, code in closes if code != MOVED),
         moves=Counter((m, side) for m, side, code in closes if code == MOVED),
         closes=Counter(code for _, _, code in closes),
         silence_s=max(silences, default=0.0),

@@ -180,7 +180,7 @@ def test_the_report_counts_what_players_noticed_in_the_window_only() -> None:
     records += [page(14.0, "e2", "no route"), page(50.0, why="later")]
     told = report(Run.of(sorted(records, key=lambda one: one["t"])), {"m1": [ROW]}, 5.0, 30.0, dead_edges=["e2"])
     assert (told.matches, told.wrong, told.requests, len(told.failed)) == (1, {}, 2, 1)
-    assert (told.reconnects_max, told.moves_max) == (1, 1)
+    assert (told.reconnects_max, told.moves_max) == (2, 1)
     assert len(told.moved_pauses) == 2
     assert all(told.lines())
 
