@@ -53,7 +53,8 @@ options:
 CA_DAYS = 3650
 HOST_DAYS = 396
 BOTH_ENDS = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-NEXT, OLD = "next", "old"  # beside `ca`, while the CA is changed
+NEXT = "next"  # beside `ca`, while the CA is changed
+OLD = "old"
 
 
 class LookupModule(LookupBase):
