@@ -16,6 +16,7 @@ from tests.cluster.judge import Match, Report, Run, Stored, report
 from tests.conftest import ROOT, Lab, poll
 
 MATCHES = 40
+TABLES = 43  # between two matches players take a moment
 SETTLED_S = 150.0  # the matches of a drill may take so long after it, with the recording of their results
 
 RESULTS = """
@@ -78,7 +79,7 @@ class Load:
     def __enter__(self) -> "Load":
         self._log.unlink(missing_ok=True)
         command = [sys.executable, "-m", "tests.cluster.swarm", "--url", "https://matchpoint.localhost"]
-        command += ["--ca", str(self._lab.state / "root-ca.pem"), "--log", str(self._log), "--matches", str(MATCHES)]
+        command += ["--ca", str(self._lab.state / "root-ca.pem"), "--log", str(self._log), "--matches", str(TABLES)]
         for address in self.edges.values():
             command += ["--edge", address]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "app"), str(ROOT)))}

@@ -420,7 +420,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--edge", action="append", required=True, metavar="ADDRESS", help="may be given several times")
     parser.add_argument("--log", type=Path, required=True, metavar="FILE")
     parser.add_argument("--matches", type=int, default=40, help="at a time")
-    parser.add_argument("--points", type=int, default=6, help="that win a match")
+    parser.add_argument("--points", type=int, default=7, help="that win a match")
     parser.add_argument("--rally", type=int, default=2, help="hits after which a player lets the ball pass")
     parser.add_argument("--pages", type=float, default=20, help="requests a second")
     parser.add_argument("--per-minute", type=int, default=MADE_PER_MINUTE, help="matches made, at most")

@@ -94,7 +94,7 @@ def test_matches_of_a_killed_worker_go_on_elsewhere(lab: Lab, load: Load, tell: 
 
 def kill_busiest(lab: Lab, load: Load) -> tuple[list[Resumed], str]:
     """Kill the worker with most matches, wait until they go on, and tell how."""
-    poll(lambda: len(load.matches_now()) >= MATCHES - 2, within_s=30, what="enough matches")
+    poll(lambda: len(load.matches_now()) >= MATCHES, within_s=60, what="enough matches")
     run = load.run
     now = time.time()
     worker, _ = Counter(run.worker_at(match, now) for match in run.playing_at(now)).most_common(1)[0]
