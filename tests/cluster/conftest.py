@@ -1,5 +1,6 @@
 """A cluster from nothing, a load on it, and figures at the end that people read."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster(tell: Tell) -> Iterator[Cluster]:
-    with booted(Lab("matchpoint-cluster", "cluster")) as lab:
+    with booted(Lab(os.environ.get("CLUSTER_LAB", "matchpoint-cluster"), "cluster")) as lab:
         releases = Releases(lab)
         began = time.monotonic()
         output = lab.make("deploy", releases.working("first"))
