@@ -89,6 +89,8 @@ def test_key_is_readable_by_root_alone(host):
     assert (key.user, key.mode) == ("root", 0o600)
 
 
-def test_renewal_can_run_in_its_sandbox(host):
+def test_renewal_can_run_in_its_sandbox(host, issuer):
+    if not issuer:
+        pytest.skip("another edge renews the certificate")
     line = host.check_output("systemd-analyze security --no-pager certbot.service | tail -n 1")
     assert float(line.split(":")[1].split()[0]) <= 3, line
