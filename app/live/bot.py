@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any, Final
 
 import engine
-from live.bot_player import Player
+from live.bot_player import Player, play_together
 from live.bot_site import Failure, Site
 
 RECORDED_S: Final = 10.0  # the result of a match is in the database soon after its end
@@ -58,20 +58,15 @@ async def match_play(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _together(match_id: str, players: list[Player], timeout_s: float) -> None:
-    """Let all of them play to the end; the first failure ends it."""
-    games = [asyncio.create_task(player.play()) for player in players]
+    """Let all of them play to the end, within a time."""
     try:
         async with asyncio.timeout(timeout_s):
-            await asyncio.gather(*games)
+            await play_together(players)
     except TimeoutError as error:
         stands = players[0].describe()
         raise Failure(f"match {match_id} did not end within {timeout_s:.0f} s: {stands}") from error
     except Failure as error:
         raise Failure(f"match {match_id}: {error}") from error
-    finally:
-        for game in games:
-            game.cancel()
-        await asyncio.gather(*games, return_exceptions=True)
 
 
 def _agreed(players: list[Player]) -> engine.MatchState:

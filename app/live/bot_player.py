@@ -7,7 +7,7 @@ paddles as `engine` computes them.
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ssl import SSLContext
 from typing import Any, Final, Protocol
@@ -316,6 +316,17 @@ class Player:
                 self._seq += 1
                 self._sent[self._seq] = self.clock.local()
                 await _send(socket, t="in", seq=self._seq, at=self.clock.now(), target=target)
+
+
+async def play_together(players: Iterable[Player]) -> None:
+    """Let all of them play to the end; the first failure ends it for all."""
+    games = [asyncio.create_task(player.play()) for player in players]
+    try:
+        await asyncio.gather(*games)
+    finally:
+        for game in games:
+            game.cancel()
+        await asyncio.gather(*games, return_exceptions=True)
 
 
 async def _send(socket: ClientConnection, **message: Any) -> None:

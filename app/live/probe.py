@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
-from live.bot_player import Player
+from live.bot_player import Player, play_together
 from live.bot_site import Failure, Seat
 from live.directory import Directory
 from live.records import MatchSpec, PlayerSpec
@@ -73,7 +73,7 @@ async def probe(
     players = [Player(court, match_id, level="hard", rng=rng, yields_after=1) for court in courts]
     try:
         async with asyncio.timeout(timeout_s):
-            await _play(players)
+            await play_together(players)
     except (Failure, TimeoutError) as error:
         what = str(error) or f"no point within {timeout_s:g} s, {players[0].describe()}"
         trouble = next((player.trouble for player in players if player.trouble), "")
@@ -101,16 +101,6 @@ async def _release_of(directory: Directory, name: str) -> str:
     if workers[name].draining:
         raise Failure(f"worker {name} is draining")
     return workers[name].release
-
-
-async def _play(players: list[Player]) -> None:
-    games = [asyncio.create_task(player.play()) for player in players]
-    try:
-        await asyncio.gather(*games)
-    finally:
-        for game in games:
-            game.cancel()
-        await asyncio.gather(*games, return_exceptions=True)
 
 
 def _score(players: list[Player]) -> list[int]:

@@ -43,7 +43,7 @@ from typing import Any, Final
 import uvloop
 
 import engine
-from live.bot_player import Player
+from live.bot_player import Player, play_together
 from live.bot_site import TIMEOUT_S, Failure, Seat, Site, Unavailable
 
 NO_HANDSHAKE: Final = -1
@@ -280,13 +280,7 @@ class Swarm:
         self._log.write("playing", n=len(self._playing))
         try:
             await asyncio.to_thread(friend.open, page)
-            games = [asyncio.create_task(bot.play()) for bot in bots]
-            try:
-                await asyncio.gather(*games)
-            finally:
-                for game in games:
-                    game.cancel()
-                await asyncio.gather(*games, return_exceptions=True)
+            await play_together(bots)
         finally:
             del self._playing[match_id]
             self._log.write("playing", n=len(self._playing))
