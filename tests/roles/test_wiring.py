@@ -52,8 +52,10 @@ def many(tmp_path_factory):
     return path
 
 
-def test_wiring_is_one_short_file():
-    assert len((ROOT / "ansible/group_vars/all/main.yml").read_text().splitlines()) <= 150
+def test_wiring_is_few_short_files():
+    files = sorted((ROOT / "ansible/group_vars/all").iterdir())
+    assert len(files) <= 4
+    assert all(len(file.read_text().splitlines()) <= 150 for file in files)
 
 
 def test_one_host_needs_at_most_ten_settings():
