@@ -101,12 +101,20 @@ def test_firewall_opens_exactly_the_pairs_that_talk(many):
     assert opened["data", 6379] == ["app1", "app2"]
     assert opened["app1", 8001] == opened["app1", 8101] == ["front"]
     assert opened["data", 9100] == opened["app2", 18101] == ["front"]
-    assert {host for host, _ in opened} == {"data", "app1", "app2"}
+    assert opened["front", 9090] == opened["front", 9093] == ["app1", "app2"]
+    assert {host for host, _ in opened} == {"data", "app1", "app2", "front"}
     addresses = {link["port"]: link["addresses"] for link in hosts["data"]["firewall_allow"]}
     assert addresses[5432] == ["192.0.2.2", "192.0.2.3"]
     assert {(link["port"], *link["peers"]) for link in hosts["app1"]["mesh_accepts"]} == {
         (link["port"], *link["peers"]) for link in hosts["app1"]["firewall_allow"]
     }
+
+
+def test_the_app_knows_every_monitoring_host(many):
+    environment = wiring(many, "app_environment")["app1"]["app_environment"]
+    front = wiring(many, "host_address")["front"]["host_address"]
+    assert environment["MATCHPOINT_PROMETHEUS_URLS"] == f"http://{front}:9090"
+    assert environment["MATCHPOINT_ALERTMANAGER_URLS"] == f"http://{front}:9093"
 
 
 def test_every_run_has_the_hosts_in_the_same_order(many):
@@ -154,7 +162,10 @@ def test_many_hosts_reach_each_other(many):
     assert front["nginx_live"]["app2-8101"] == f"{at['app2']}:8101"
     assert {target["host"]: target["address"] for target in front["scrape_targets"] if target["job"] == "node"} == at
     reached = {(link["mesh"], link["port"]): link["address"] for link in hosts["app1"]["mesh_connects"]}
-    assert reached == {(at["data"], 5432): "192.0.2.1", (at["data"], 6379): "192.0.2.1"}
+    assert reached == {
+        (at["data"], 5432): "192.0.2.1", (at["data"], 6379): "192.0.2.1",
+        (at["front"], 9090): "192.0.2.4", (at["front"], 9093): "192.0.2.4",
+    }  # fmt: skip
 
 
 def certificate(folder, **options):

@@ -6,7 +6,7 @@ from csp.constants import NONCE, NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
 from matchpoint.logs import is_news
-from matchpoint.settings.environment import APP_DIR, env, release_id
+from matchpoint.settings.environment import APP_DIR, base_urls, env, release_id
 
 RELEASE_ID = release_id()
 MATCHPOINT_HOST = env.str("MATCHPOINT_HOST", default="local")
@@ -145,6 +145,10 @@ def content_security_policy(*connect: str) -> dict[str, Any]:
         },
     }
 
+
+# The monitoring hosts, every one of them; whichever answers is asked. Empty: there are none.
+PROMETHEUS_URLS = base_urls("MATCHPOINT_PROMETHEUS_URLS", example="http://127.0.0.1:9090")
+ALERTMANAGER_URLS = base_urls("MATCHPOINT_ALERTMANAGER_URLS", example="http://127.0.0.1:9093")
 
 # django-prometheus. The listener is started by `matchpoint.serve`; nothing is exported under the site's own URLs.
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))

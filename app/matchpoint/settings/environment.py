@@ -43,6 +43,16 @@ def parsed(name: str, value: str, *, parse: Callable[[str], Any], schemes: tuple
         raise ImproperlyConfigured(f"{name} cannot be read: {error}. For example {name}={example}") from None
 
 
+def base_urls(name: str, *, example: str) -> list[str]:
+    """Base URLs, separated by commas in `name`, without a slash at the end; none where it is not set."""
+    values = [value.strip() for value in os.environ.get(name, "").split(",")]
+    return [
+        parsed(name, value, parse=str, schemes=("http", "https"), example=example).rstrip("/")
+        for value in values
+        if value
+    ]
+
+
 _POSTGRES = re.compile(
     r"postgres(?:ql)?://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?"
     r"(?P<hosts>[^@/?]*)/(?P<name>[^/?]+)(?:\?(?P<query>.*))?"

@@ -58,6 +58,7 @@ def test_production_names_the_missing_variable_and_an_example(name: str) -> None
         ("MATCHPOINT_DATABASE_URL", "postgres://matchpoint:hunter2@127.0.0.1:port/matchpoint", "cannot be read: not"),
         ("MATCHPOINT_VALKEY_URL", "http://:hunter2@127.0.0.1", "is http://…"),
         ("MATCHPOINT_EMAIL_URL", "", "is empty"),
+        ("MATCHPOINT_ALERTMANAGER_URLS", "http://127.0.0.1:9093,127.0.0.2:9093", "is a value without ://"),
         ("MATCHPOINT_ENV", "prod", "is 'prod'; it must be production, play, test or build"),
     ],
 )
@@ -84,6 +85,15 @@ def test_production_derives_the_site_from_its_domain() -> None:
     assert hosts == ["pong.example.com", "localhost", "127.0.0.1", "[::1]"]
     assert (email_host, email_port) == ("mail.example.com", 25)
     assert release == "dev"
+
+
+def test_the_monitoring_hosts_are_a_list_that_may_be_empty() -> None:
+    code = "import json, matchpoint.settings as s; print(json.dumps([s.PROMETHEUS_URLS, s.ALERTMANAGER_URLS]))"
+    urls = {"MATCHPOINT_PROMETHEUS_URLS": "http://127.65.0.1:9090, http://127.66.0.1:9090/"}
+    assert json.loads(python("-c", code, **PRODUCTION | urls).stdout) == [
+        ["http://127.65.0.1:9090", "http://127.66.0.1:9090"],
+        [],
+    ]
 
 
 @pytest.mark.parametrize(
