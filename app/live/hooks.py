@@ -31,3 +31,6 @@ class OwnerHooks(Protocol):
 
     def may_judge_absence(self) -> bool:
         """False while the lease may have gone to another worker, where the absent player may be."""
+
+    def may_tell(self) -> bool:
+        """False while another worker may have the match and decide the same rally in another way."""

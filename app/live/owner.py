@@ -284,7 +284,7 @@ class MatchOwner:
         """Fold and tell events. What decides a point is told when it cannot be lost any more."""
         if any(isinstance(event, engine.Point | engine.End) for event in events) and self.has_started:
             self._room.hold()
-            self._after("hold", self._now() + HOLD_US, self.kept)
+            self._after("hold", self._now() + HOLD_US, self._held)
         batch = self._ledger.add(events)
         if batch:
             self._room.announce(batch)
@@ -293,6 +293,13 @@ class MatchOwner:
         """The directory has the last boundary, or does not answer: the game goes on."""
         self._timers.cancel("hold")
         self._room.release()
+
+    def _held(self) -> None:
+        """The directory takes its time. What it may refuse in the end is held back on."""
+        if self._hooks.may_tell():
+            self.kept()
+        else:
+            self._after("hold", self._now() + HOLD_US, self._held)
 
     def _charge(self, seat: Seat) -> None:
         if not seat.is_ai:
@@ -379,7 +386,7 @@ class MatchOwner:
             metrics.matches_finished.labels(self.spec.mode, self._outcome()).inc()
         logger.info("match over", extra={"match": self.spec.id, "reason": state.reason, "score": state.score})
         self._after("linger", self._now() + LINGER_US, self._close)
-        self._after("hold", self._now() + HOLD_US, self.kept)
+        self._after("hold", self._now() + HOLD_US, self._held)
         self._boundary()
         self._hooks.finished(self, self.record())
 

@@ -53,7 +53,8 @@ class Placement(Store):
     async def match_seat(self, match_id: str, *, identity: str, name: str) -> Seat:
         """The seat of `identity`: its side, the free side (taken for good), or a place to watch from.
 
-        A match without a live worker is placed on the least loaded one that can read it.
+        A match without a live worker is placed on the least loaded one that can read it; not for somebody who watches,
+        if it has one that only looks dead: its players may be there, and they will ask themselves.
         NoSuchMatch, MatchOver, NoWorker, UnknownSchema.
         """
 
@@ -64,7 +65,7 @@ class Placement(Store):
             workers = {worker.name: worker for worker in await self.workers()}
             seated, side = take_seat(spec, identity, name)
             placed = lease
-            if lease.worker not in workers:
+            if lease.worker not in workers and (side is not None or not lease.worker):
                 schema = _schema(await text_of(pipe, match_key(match_id, "snapshot")))
                 placed = place(lease, workers.values(), schema=schema)
             begin(pipe)

@@ -195,6 +195,9 @@ class Worker:
     def may_judge_absence(self) -> bool:
         return self.clock.now() - self._beat_at < WORKER_SECONDS * SECOND
 
+    def may_tell(self) -> bool:
+        return self._is_cut_off or self.may_judge_absence()  # a Valkey that is down gives matches to nobody
+
     def _fenced(self, owner: MatchOwner) -> None:
         """A call found another owner; not news about a match that is being handed over."""
         if self._owners.get(owner.spec.id) is owner and not owner.is_parting:
@@ -246,6 +249,7 @@ class Worker:
     async def beat(self) -> None:
         """Renew the worker and its leases, and let go of matches that another worker owns by now."""
         owned = {match_id: owner.epoch for match_id, owner in self._owners.items() if not owner.is_over}
+        asked_at = self.clock.now()  # from then on at the latest it counts
         try:
             beat = await self._directory.worker_beat(
                 self.name, release=self.release, draining=self.is_draining, owned=owned, run=self._run
@@ -256,7 +260,7 @@ class Worker:
         if self._is_cut_off:
             self._is_cut_off = False
             logger.info("directory is back", extra={"worker": self.name})
-        self._beat_at = self.clock.now()
+        self._beat_at = asked_at
         metrics.directory_beat.set_to_current_time()
         for match_id in beat.lost | beat.forgotten:
             owner = self._owners.get(match_id)

@@ -97,6 +97,20 @@ async def test_a_dead_workers_match_is_placed_anew_with_a_higher_epoch(house: An
     assert await beat(house, "beta-8101", **{match_id: second.epoch}) == set()
 
 
+async def test_somebody_who_watches_takes_no_match_from_a_worker_that_looks_dead(house: Any) -> None:
+    await beat(house, "alpha-8101")
+    match_id = await house.match()
+    await seat(house, match_id, "g:ada")
+    await seat(house, match_id, "g:bob")
+    await house.directory.match_claim(match_id, worker="alpha-8101")
+    await house.redis.delete("mp:worker:alpha-8101")
+    await beat(house, "beta-8101")
+
+    assert (await seat(house, match_id, "g:eve")).worker == "alpha-8101"
+    assert (await seat(house, match_id, "g:bob")).worker == "beta-8101"
+    assert (await seat(house, match_id, "g:eve")).worker == "beta-8101"
+
+
 async def test_a_worker_that_is_silent_for_four_seconds_is_dead(house: Any) -> None:
     await beat(house, "alpha-8101")
     assert 0 < await house.redis.pttl("mp:worker:alpha-8101") <= 4_000

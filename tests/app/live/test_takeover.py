@@ -152,6 +152,7 @@ async def test_a_directory_that_loses_everything_learns_it_again(house: Any) -> 
 async def test_a_stale_owner_writes_no_result(house: Any) -> None:
     first, (ada, bob) = await two_points(house)
     await house.worker_vanishes(first)
+    await house.directory.match_seat(ada.match_id, identity=ada.identity, name="Ada")  # another tab of hers
     eve = house.player(ada.match_id, "g:eve")
     await eve.join()  # the match is placed anew and taken over, while both players are still with the old owner
     await house.clock.until(lambda: ada.socket.close_code or ada.is_over)
@@ -190,6 +191,36 @@ async def test_a_directory_that_does_not_answer_holds_a_point_back_for_a_moment_
     house.valkey.connected = False
     await house.clock.until(lambda: sum(ada.score) == 1)
     assert ada.now < crossing.t + 400_000
+
+
+async def test_a_point_is_not_told_by_a_worker_that_may_have_lost_the_match(house: Any) -> None:
+    """Its directory is slow, so slow that another worker has been given the match meanwhile."""
+    first = await house.worker("alpha-8101")
+    ada, bob = await house.pair(points=9)
+    await house.worker("beta-8101")
+    save, answers = house.directory.match_snapshot, asyncio.Event()
+
+    async def slow(match_id: str, **fields: Any) -> None:
+        await answers.wait()
+        await save(match_id, **fields)
+
+    house.directory.match_snapshot = slow
+    await house.worker_vanishes(first)
+    await house.clock.advance(4.5)
+    before = ada.score
+    await house.clock.advance(4)
+    assert first.owners[ada.match_id]._state.score != before
+    assert ada.score == bob.score == before
+
+    for player in (ada, bob):
+        player.follow()
+    await house.directory.match_seat(ada.match_id, identity=bob.identity, name="Bob")
+    answers.set()
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    assert (ada.opened, bob.opened) == (2, 2)
+    [record] = house.saved
+    assert record.score == ada.score == bob.score
 
 
 async def test_a_result_outlives_the_worker_that_dies_with_it(house: Any) -> None:
