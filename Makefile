@@ -186,6 +186,14 @@ test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted,
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules
 	@$(RUN) pytest $(ARGS)
 
+# The lab of the drills has a name of its own, unless the command line says another
+DRILLS = $(RUN) python -m tests.drills --topology $(TOPOLOGY) $(if $(filter command line,$(origin LAB)),--lab $(LAB))
+.PHONY: drills drill
+drills: ops-tools lab-tools rules-tools ## Make a real fault for every alert, and measure when on-call hears of it and of its end (an hour)
+	@$(DRILLS)
+drill: ops-tools lab-tools rules-tools ## One fault, or several (NAME=stopped-postgres; NAME=list lists them, NAME=quiet: what must page nobody)
+	@$(DRILLS) $(or $(NAME),list)
+
 .PHONY: bench-deploy
 bench-deploy: lab-tools ## Deploys of a fresh host, against the bare installation of its packages; of a cluster, against the host
 	@$(RUN) python tests/bench/deploy.py

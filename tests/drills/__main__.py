@@ -1,0 +1,136 @@
+"""The fault matrix: `make drills` makes every fault, `make drill NAME=stopped-postgres` one; `NAME=list` lists them."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+
+from tests.conftest import Lab
+from tests.drills import profile, quiet, report
+from tests.drills.board import Board
+from tests.drills.drill import Driller, Outcome, strangers, summary
+from tests.drills.model import RULES, Fault, faults, named
+
+LABS = {"single": "drills"}  # of other topologies: drills-<topology>
+QUIET = "quiet"
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+class Stage:
+    """A lab, and which timings its rules have."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._folder = lab.state / "drills"
+        self._note = self._folder / "timings"
+
+    def boot(self, *, anew: bool) -> None:
+        """Boots the lab and deploys onto it, if it has not been, or if it shall be up to date."""
+        self.lab.make("lab")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if anew or not self._note.exists():
+            say("deploying")
+            self.lab.make("deploy")
+            self._note.write_text(self._named("true"))
+
+    def timings(self, name: str) -> None:
+        """Gives the rules the timings of the profile `test`, or the `true` ones."""
+        if self._note.exists() and self._note.read_text() == self._named(name):
+            return
+        say(f"{name} timings")
+        settings = [f"ARGS=-e @{profile.write(self._folder)}"] if name == "test" else []
+        self._note.unlink(missing_ok=True)
+        self.lab.make("deploy", "TAGS=prometheus,alertmanager", *settings)
+        self._note.write_text(self._named(name))
+
+    @staticmethod
+    def _named(name: str) -> str:
+        content = "".join(path.read_text() for path in [*sorted(RULES.glob("*.yml")), Path(profile.__file__)])
+        return f"{name} {hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def rounds(wanted: Iterable[Fault]) -> list[tuple[str, list[list[Fault]]]]:
+    """The order of faults: rounds one after the other, each with its timings and its lanes, which go side by side."""
+    those = list(wanted)
+    shared = sorted((fault for fault in those if fault.lane and not fault.is_true), key=lambda fault: fault.lane)
+    alone = [fault for fault in those if not fault.lane and not fault.is_true]
+    order = [("true", [[fault]]) for fault in those if fault.is_true]
+    lanes = [list(lane) for _, lane in groupby(shared, key=lambda fault: fault.lane)]
+    return order + ([("test", lanes)] if lanes else []) + [("test", [[fault]]) for fault in alone]
+
+
+def drill_all(stage: Stage, wanted: list[Fault]) -> list[Outcome]:
+    board = Board(stage.lab)
+    driller = Driller(stage.lab, board, say)
+    began = time.time()
+    outcomes: list[Outcome] = []
+
+    def drill_lane(lane: list[Fault]) -> list[Outcome]:
+        return [driller.drill(fault) for fault in lane]
+
+    for timings, lanes in rounds(wanted):
+        stage.timings(timings)
+        with ThreadPoolExecutor(len(lanes)) as pool:
+            outcomes += [outcome for lane in pool.map(drill_lane, lanes) for outcome in lane]
+    heard = board.heard(began)
+    for notice in strangers(outcomes, heard):
+        say(f"stranger: {notice.kind} of {notice.host} at {time.strftime('%H:%M:%S', time.localtime(notice.at))}")
+    return outcomes
+
+
+def quiet_run(stage: Stage) -> bool:
+    stage.timings("true")
+    board = Board(stage.lab)
+    board.clear(within_s=300)
+    steps = quiet.run(stage.lab, board, say)
+    if all(step.told("page") == "none" for step in steps):
+        report.save_quiet(quiet.result(steps))
+        return True
+    return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "name", nargs="*", help=f"of a fault, or `{QUIET}`; none: all of the topology, and then `{QUIET}`"
+    )
+    parser.add_argument("--lab", help="its name; default: drills, or drills-<topology>")
+    parser.add_argument("--topology", default="single")
+    options = parser.parse_args()
+    if options.name == ["list"]:
+        print("\n".join(report.describe(fault) for fault in faults()))
+        return 0
+    wanted = [named(name) for name in options.name if name != QUIET]
+    topology = wanted[0].topology if wanted else options.topology
+    if not options.name:
+        wanted = [fault for fault in faults() if fault.topology == topology]
+    assert all(fault.topology == topology for fault in wanted), "faults of one topology at a time"
+    stage = Stage(Lab(options.lab or LABS.get(topology, f"drills-{topology}"), topology))
+    began = time.monotonic()
+    stage.boot(anew=not options.name)
+    outcomes = drill_all(stage, wanted)
+    report.save([outcome for outcome in outcomes if not outcome.faults])
+    is_quiet = True
+    if QUIET in options.name or (not options.name and topology == "single"):
+        is_quiet = quiet_run(stage)
+    if not options.name:
+        stage.timings("true")
+    report.write()
+    failed = [outcome for outcome in outcomes if outcome.faults]
+    print(f"\n{report.table({o.fault.name: report.result(o) for o in outcomes if not o.faults})}\n")
+    print("\n".join(f"{outcome.fault.name}: {summary(outcome)}" for outcome in failed))
+    say(f"{len(outcomes) - len(failed)} of {len(outcomes)} passed in {(time.monotonic() - began) / 60:.0f} minutes")
+    return 0 if not failed and is_quiet else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

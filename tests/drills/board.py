@@ -1,0 +1,97 @@
+"""What on-call hears, and what the monitoring thinks."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.conftest import Lab
+from tests.drills.model import Kind, kinds
+
+# One alert of a mail's text, as monitoring/templates/matchpoint.tmpl begins it
+_ALERT: Final = re.compile(r"^(RESOLVED )?([A-Z][A-Za-z0-9]+)(?: on (\S+))?\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An alert of a notification that arrived."""
+
+    kind: Kind
+    is_resolved: bool
+    at: float  # unix seconds
+    host: str
+
+
+def from_pager(event: dict[str, Any]) -> list[Notice]:
+    """What a page says."""
+    return [
+        Notice(
+            Kind(one["labels"]["alertname"], "page"),
+            one["status"] == "resolved",
+            event["at"],
+            one["labels"].get("host", ""),
+        )
+        for one in event["body"]["alerts"]
+    ]
+
+
+def from_mail(event: dict[str, Any]) -> list[Notice]:
+    """The tickets in a mail. That a page is over comes by mail as well, and is left to the pager."""
+    if event["subject"].startswith("[PAGE]"):
+        return []
+    said = [(Kind(name, "ticket"), bool(over), host or "") for over, name, host in _ALERT.findall(event["body"])]
+    return [Notice(kind, over, event["at"], host) for kind, over, host in said if kind in kinds()]
+
+
+class Board:
+    """The pager and the mails of a lab, and the alerts of its monitoring hosts."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._monitor = lab.hosts("monitor")
+
+    def heard(self, since: float) -> list[Notice]:
+        """All that arrived since a time, the oldest first."""
+        pages = [notice for event in self._lab.events("pager", since) for notice in from_pager(event)]
+        tickets = [notice for event in self._lab.events("mail", since) for notice in from_mail(event)]
+        return sorted(pages + tickets, key=lambda notice: notice.at)
+
+    def beats(self, since: float) -> list[float]:
+        """When the dead man's switch was called."""
+        return [event["at"] for event in self._lab.events("deadman", since)]
+
+    def alerts(self, *states: str) -> set[Kind]:
+        """What Prometheus says is `firing` or `pending`."""
+        said: set[Kind] = set()
+        for host in self._monitor:
+            text = self._lab.run(host, f"matchpoint-query 'ALERTS{{alertstate=~\"{'|'.join(states)}\"}}'")
+            for line in text.splitlines():
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+                said.add(Kind(labels["alertname"], labels.get("severity", "")))
+        return {kind for kind in said if kind.severity in ("page", "ticket")}
+
+    def held(self) -> set[Kind]:
+        """What Alertmanager has not seen the end of, held back or not."""
+        said: set[Kind] = set()
+        for host in self._monitor:
+            for alert in json.loads(
+                self._lab.run(host, "amtool alert query --inhibited --active --silenced -o json") or "[]"
+            ):
+                said.add(Kind(alert["labels"]["alertname"], alert["labels"].get("severity", "")))
+        return {kind for kind in said if kind.severity in ("page", "ticket")}
+
+    def clear(self, of: Iterable[Kind] | None = None, *, within_s: float) -> set[Kind]:
+        """Waits until nothing fires and no page is about to, at all or of these; returns what still is on the board."""
+        wanted = None if of is None else set(of)
+        deadline = time.monotonic() + within_s
+        while True:
+            left = self.alerts("firing") | self.held()
+            left |= {kind for kind in self.alerts("pending") if kind.severity == "page"}
+            left = left if wanted is None else left & wanted
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(3)

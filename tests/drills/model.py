@@ -1,0 +1,118 @@
+"""Faults as data: `faults/*.yml`, read and checked. The top of `faults/README.md` says what the fields mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import yaml
+
+FOLDER: Final = Path(__file__).parent / "faults"
+RULES: Final = Path(__file__).parents[2] / "monitoring" / "rules"
+SEVERITIES: Final = ("page", "ticket")
+
+# Scrape and evaluation, patience, Alertmanager, and some for two slow cores
+WITHIN_S: Final = 300.0
+
+
+class Kind(NamedTuple):
+    """What a notification is about: an alert with two severities is two of them."""
+
+    alert: str
+    severity: str
+
+    def __str__(self) -> str:
+        return f"{self.alert} ({self.severity})"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: how it is made, how it is mended, and what on-call hears of it."""
+
+    name: str
+    fault: str
+    page: tuple[str, ...] = ()
+    ticket: tuple[str, ...] = ()
+    silence: bool = False  # what is heard is that the dead man's switch hears nothing any more
+    company: dict[str, str] = field(default_factory=dict)  # other alerts that belong to it, each with its reason
+    host: str = "app"
+    topology: str = "single"
+    lane: str = ""  # faults of one lane come one after the other; without one, the fault comes alone
+    promise: int = 0  # seconds within which its pages arrive with true timings
+    load: int = 0  # matches of bots that are played meanwhile
+    setup: str = ""
+    inject: str = ""
+    inject_here: str = ""
+    repair: str = ""
+    repair_here: str = ""
+    within: float = WITHIN_S
+    resolves_within: float = WITHIN_S
+    linger: float = 20.0
+    note: str = ""
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What has to be heard."""
+        return tuple(Kind(alert, severity) for severity in SEVERITIES for alert in getattr(self, severity))
+
+    @property
+    def is_true(self) -> bool:
+        """Whether it is measured with the timings that a site has."""
+        return self.promise > 0
+
+    def expects(self, kind: Kind) -> bool:
+        return kind in self.kinds or kind.alert in self.company
+
+
+def _fault(entry: dict[str, Any], path: Path) -> Fault:
+    unknown = set(entry) - {each.name for each in fields(Fault)}
+    if unknown:
+        raise ValueError(f"{path.name}: {entry.get('name')}: unknown fields {', '.join(sorted(unknown))}")
+    made = {key: tuple(value) if key in SEVERITIES else value for key, value in entry.items()}
+    return Fault(**made)
+
+
+@cache
+def faults() -> tuple[Fault, ...]:
+    """All faults, in the order of the files."""
+    found = [
+        _fault(entry, path) for path in sorted(FOLDER.glob("[!_]*.yml")) for entry in yaml.safe_load(path.read_text())
+    ]
+    return tuple(found)
+
+
+def named(name: str) -> Fault:
+    for fault in faults():
+        if fault.name == name:
+            return fault
+    raise LookupError(f"no fault {name}; there are {', '.join(fault.name for fault in faults())}")
+
+
+@cache
+def unproven() -> dict[str, str]:
+    """Alerts that no fault of a lab fires, `Alert (severity)`, each with the reason."""
+    return yaml.safe_load((FOLDER / "_unproven.yml").read_text()) or {}
+
+
+@cache
+def kinds() -> dict[Kind, str]:
+    """Every alert of the rules that on-call hears, and how long it waits."""
+    found: dict[Kind, str] = {}
+    for path in sorted(RULES.glob("*.yml")):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            for rule in group["rules"]:
+                if "alert" in rule and rule["labels"]["severity"] in SEVERITIES:
+                    found[Kind(rule["alert"], rule["labels"]["severity"])] = rule.get("for", "0s")
+    return found
+
+
+def seconds(duration: str) -> float:
+    """Prometheus's durations: `1h30m`."""
+    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+    parts = re.findall(r"(\d+)(ms|[smhdwy])", duration)
+    if "".join(number + unit for number, unit in parts) != duration or not parts:
+        raise ValueError(f"no duration: {duration!r}")
+    return sum(int(number) * units[unit] for number, unit in parts)

@@ -1,0 +1,69 @@
+"""The test profile: the rules with an hour made a minute, and Alertmanager without its patience for tickets.
+
+It is made from `monitoring/rules` at every run, and no copy of anything: what it changes is every `for`, every
+`keep_firing_for` and every range and offset of an expression that is longer than a minute. Thresholds, labels, joins
+and everything else are as they are on a site. Pages keep their pace in Alertmanager.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.drills.model import RULES, seconds
+
+LONG_S: Final = 60  # what is not longer stays as it is
+SHRINK: Final = 60
+PATIENCE_S: Final = 30  # two scrapes, at least
+RANGE_S: Final = 60  # four scrapes, at least
+TICKETS: Final = {"group_wait": "10s", "group_interval": "20s"}
+
+# `[5m]`, `[30m:1m]`, and `offset 7d`
+_DURATION = r"(?:\d+(?:ms|[smhdwy]))+"
+_RANGE = re.compile(rf"\[({_DURATION})(:(?:{_DURATION})?)?\]")
+_OFFSET = re.compile(rf"\boffset\s+({_DURATION})")
+
+
+def shorter(duration: str, at_least_s: int) -> str:
+    """A duration of the profile."""
+    true_s = seconds(duration)
+    return duration if true_s <= LONG_S else f"{max(at_least_s, round(true_s / SHRINK))}s"
+
+
+def expression(promql: str) -> str:
+    """An expression that looks back less."""
+
+    def ranged(found: re.Match[str]) -> str:
+        step = ":" + (shorter(found[2][1:], PATIENCE_S) if found[2][1:] else "") if found[2] else ""
+        return f"[{shorter(found[1], RANGE_S)}{step}]"
+
+    return _OFFSET.sub(lambda found: f"offset {shorter(found[1], RANGE_S)}", _RANGE.sub(ranged, promql))
+
+
+def rule(true: dict[str, Any]) -> dict[str, Any]:
+    """A rule of the profile, from one of a site."""
+    made = true | {"expr": expression(str(true["expr"]))}
+    for patience in ("for", "keep_firing_for"):
+        if patience in true:
+            made[patience] = shorter(true[patience], PATIENCE_S)
+    return made
+
+
+def write(folder: Path, rules: Path = RULES) -> Path:
+    """Makes the profile in a folder; returns the file with the settings of the roles that put it on a host."""
+    made = folder / "rules"
+    made.mkdir(parents=True, exist_ok=True)
+    for stale in made.glob("*.yml"):
+        stale.unlink()
+    for path in sorted(rules.glob("*.yml")):
+        content = yaml.safe_load(path.read_text())
+        for group in content["groups"]:
+            group["rules"] = [rule(true) for true in group["rules"]]
+        (made / path.name).write_text(yaml.safe_dump(content, sort_keys=False, width=120))
+    settings = folder / "profile.json"
+    settings.write_text(json.dumps({"prometheus_rules_dir": str(made), "alertmanager_ticket_pace": TICKETS}))
+    return settings

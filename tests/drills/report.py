@@ -1,0 +1,117 @@
+"""Results: a file that machines read, and docs/drills.md that people do."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from tests.conftest import ROOT
+from tests.drills.drill import Outcome
+from tests.drills.model import Fault, Kind, faults, kinds, named, unproven
+
+RESULTS: Final = Path(__file__).parent / "results.json"
+PAGE: Final = ROOT / "docs" / "drills.md"
+BEGIN: Final = "<!-- what follows is written by `make drills` -->\n"
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """The latest result of each fault, by name."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def result(outcome: Outcome) -> dict[str, Any]:
+    """What is kept of an outcome."""
+    return {
+        "on": datetime.fromtimestamp(outcome.began, UTC).strftime("%Y-%m-%d"),
+        "profile": "true" if outcome.fault.is_true else "test",
+        "alerts": [
+            {
+                "alert": kind.alert,
+                "severity": kind.severity,
+                "notified_s": round(outcome.notified[kind]),
+                "resolved_s": round(outcome.resolved[kind]),
+            }
+            for kind in outcome.notified
+        ],
+        "company": [str(kind) for kind in sorted(outcome.heard)],
+    }
+
+
+def save(passed: list[Outcome]) -> None:
+    """Keeps the results of faults that passed, and forgets faults that are no more."""
+    results = load() | {outcome.fault.name: result(outcome) for outcome in passed}
+    known = {fault.name: results[fault.name] for fault in faults() if fault.name in results}
+    known |= {name: kept for name, kept in results.items() if name.startswith("quiet")}
+    RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def save_quiet(result: dict[str, Any]) -> None:
+    RESULTS.write_text(json.dumps(load() | {"quiet": result}, indent=1) + "\n")
+
+
+COLUMNS: Final = ("alert", "", "fault", "seconds to hear", "seconds to resolve", "also heard", "timings", "run on")
+
+
+def row(*cells: object) -> str:
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """The matrix, pages first."""
+    rows = []
+    for name, kept in results.items():
+        others = ", ".join(kept["company"]) or "nothing"
+        for one in kept["alerts"]:
+            cells = (one["alert"], one["severity"], named(name).fault, one["notified_s"], one["resolved_s"])
+            rows.append((one["severity"] != "page", row(*cells, others, kept["profile"], kept["on"])))
+    return "\n".join([row(*COLUMNS), "|---" * len(COLUMNS) + "|", *(text for _, text in sorted(rows))])
+
+
+def proven(results: dict[str, dict[str, Any]]) -> set[Kind]:
+    return {Kind(alert["alert"], alert["severity"]) for kept in results.values() for alert in kept.get("alerts", [])}
+
+
+def measured(results: dict[str, dict[str, Any]]) -> str:
+    """The part of docs/drills.md that is written by machine."""
+    drills = {name: kept for name, kept in results.items() if not name.startswith("quiet")}
+    have, every = proven(drills), set(kinds())
+    counts = [
+        f"{len([kind for kind in every & have if kind.severity == severity])} of"
+        f" {len([kind for kind in every if kind.severity == severity])} {severity}s"
+        for severity in ("page", "ticket")
+    ]
+    parts = [f"Proven: {' and '.join(counts)}.", "", "## The matrix", "", table(drills), "", "## Company", ""]
+    company = [f"* {fault.fault}: {alert}, {reason}" for fault in faults() for alert, reason in fault.company.items()]
+    parts += [*company, "", "## Not proven", ""] if company else ["None is allowed.", "", "## Not proven", ""]
+    missing = sorted(str(kind) for kind in every - have)
+    parts += [f"* {kind}: {unproven().get(kind, 'its drill has not passed yet')}" for kind in missing] or ["Nothing."]
+    if "quiet" in results:
+        quiet = results["quiet"]
+        parts += [
+            "",
+            f"## The quiet run ({quiet['on']}, true timings)",
+            "",
+            "| what | seconds | pages | tickets |",
+            "|---|---|---|---|",
+        ]
+        parts += [
+            f"| {step['what']} | {step['seconds']} | {step['pages']} | {step['tickets']} |" for step in quiet["steps"]
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def render(text: str, results: dict[str, dict[str, Any]]) -> str:
+    """docs/drills.md with the results in it."""
+    return text.partition(BEGIN)[0] + BEGIN + "\n" + measured(results)
+
+
+def write() -> None:
+    PAGE.write_text(render(PAGE.read_text(), load()))
+
+
+def describe(fault: Fault) -> str:
+    heard = ", ".join(str(kind) for kind in fault.kinds) or "the dead man's switch"
+    where = "" if fault.topology == "single" else f" [TOPOLOGY={fault.topology}]"
+    return f"{fault.name:28} {fault.fault}: {heard}{where}"

@@ -1,0 +1,209 @@
+"""Every alert has a fault that fires it, and what judges the drills judges right."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.drills import profile, report
+from tests.drills.board import Notice, from_mail, from_pager
+from tests.drills.drill import PRELUDE, Outcome, strangers
+from tests.drills.model import Fault, Kind, faults, kinds, seconds, unproven
+from tests.rules.model import TEMPLATES, role_template, run
+
+MEASURED_AS_PROMISED = {"PostgresDown", "ValkeyDown", "NginxDown", "AppDown", "LiveDown", "SiteDown"}
+
+
+def drilled() -> set[Kind]:
+    return {kind for fault in faults() for kind in fault.kinds}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind.severity == "page"], ids=str)
+def test_every_page_has_a_fault(kind: Kind) -> None:
+    assert kind in drilled(), f"add a fault to tests/drills/faults that fires {kind}"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind.severity == "ticket"], ids=str)
+def test_every_ticket_has_a_fault_or_a_reason(kind: Kind) -> None:
+    assert (kind in drilled()) != (str(kind) in unproven()), (
+        f"{kind} needs a fault in tests/drills/faults, or a reason in _unproven.yml, and not both"
+    )
+
+
+def test_nine_of_ten_tickets_have_a_fault() -> None:
+    tickets = [kind for kind in kinds() if kind.severity == "ticket"]
+    assert len([kind for kind in tickets if kind in drilled()]) >= 0.9 * len(tickets)
+
+
+def test_alerts_without_a_fault_exist_and_say_why() -> None:
+    assert set(unproven()) <= {str(kind) for kind in kinds()}
+    assert all(len(reason) > 20 for reason in unproven().values())
+
+
+@pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.name)
+def test_fault_is_made_and_mended_and_names_alerts_that_exist(fault: Fault) -> None:
+    assert fault.inject or fault.inject_here
+    assert fault.repair or fault.repair_here
+    assert fault.silence or fault.kinds
+    assert set(fault.kinds) <= set(kinds())
+    assert set(fault.company) <= {kind.alert for kind in kinds()}
+    assert all(len(reason) > 10 for reason in fault.company.values())
+    for commands in (fault.setup, fault.inject, fault.repair):
+        done = subprocess.run(["sh", "-n"], input=PRELUDE + commands, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_names_of_faults_are_not_used_twice() -> None:
+    names = [fault.name for fault in faults()]
+    assert len(names) == len(set(names))
+
+
+def test_services_are_stopped_with_true_timings() -> None:
+    promised = {alert for fault in faults() if fault.is_true and fault.promise <= 120 for alert in fault.page}
+    assert promised >= MEASURED_AS_PROMISED
+
+
+def test_prelude_is_good_shell() -> None:
+    done = subprocess.run(["sh", "-n"], input=PRELUDE, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# The profile
+
+
+@pytest.mark.parametrize(
+    ("true", "made"),
+    [
+        ("rate(a_total[5m]) > 5 * 3600", "rate(a_total[60s]) > 5 * 3600"),
+        ("rate(a_total[1m])", "rate(a_total[1m])"),
+        ("predict_linear(a[6h], 4*3600)", "predict_linear(a[360s], 4*3600)"),
+        ("max_over_time(a[3d:5m])", "max_over_time(a[4320s:30s])"),
+        ("a offset 7d == 0", "a offset 10080s == 0"),
+        ('a{b="[5m]x"}', 'a{b="[60s]x"}'),  # nobody names a label so; said here so that nobody wonders
+    ],
+)
+def test_profile_looks_back_less(true: str, made: str) -> None:
+    assert profile.expression(true) == made
+
+
+@pytest.mark.parametrize(
+    ("true", "made"), [("30s", "30s"), ("1m", "1m"), ("3m", "30s"), ("1h", "60s"), ("1d", "1440s")]
+)
+def test_profile_waits_less(true: str, made: str) -> None:
+    assert profile.shorter(true, profile.PATIENCE_S) == made
+
+
+def test_profile_changes_nothing_but_times(tmp_path: Path) -> None:
+    profile.write(tmp_path)
+    done = run("promtool", "check", "rules", *sorted((tmp_path / "rules").glob("*.yml")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for made_path in (tmp_path / "rules").glob("*.yml"):
+        true_rules, made_rules = (
+            [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+            for path in (Path(profile.RULES) / made_path.name, made_path)
+        )
+        assert len(true_rules) == len(made_rules)
+        for true, made in zip(true_rules, made_rules, strict=True):
+            timeless = {"expr", "for", "keep_firing_for"}
+            assert {k: v for k, v in true.items() if k not in timeless} == {
+                k: v for k, v in made.items() if k not in timeless
+            }
+            assert all(seconds(made[k]) <= seconds(true[k]) for k in timeless - {"expr"} if k in true)
+
+
+def test_profile_is_put_on_hosts_by_settings_of_the_roles(tmp_path: Path) -> None:
+    settings = json.loads(profile.write(tmp_path).read_text())
+    known = {
+        name
+        for role in ("prometheus", "alertmanager")
+        for name in yaml.safe_load((profile.RULES.parents[1] / "roles" / role / "defaults/main.yml").read_text())
+    }
+    assert set(settings) <= known
+
+
+# What is heard
+
+
+def rendered(tmp_path: Path, status: str, *alerts: tuple[str, str, str]) -> str:
+    """The text of a mail about alerts, {name, status, host}."""
+    site = role_template("alertmanager", "etc/prometheus/alertmanager_templates/site.tmpl")
+    (tmp_path / "site.tmpl").write_text(site)
+    (tmp_path / TEMPLATES[0].name).write_text(TEMPLATES[0].read_text())
+    times = {"startsAt": "2026-01-02T03:04:05Z", "endsAt": "2026-01-02T03:14:05Z"}
+    annotations = dict.fromkeys(("summary", "description", "impact", "runbook_url", "dashboard_url"), "Said.")
+    data = {
+        "status": status,
+        "alerts": [
+            {
+                "status": each,
+                "labels": {"alertname": name, "host": host, "severity": "ticket"},
+                "annotations": annotations,
+            }
+            | times
+            for name, each, host in alerts
+        ],
+        "commonLabels": {"severity": "ticket"},
+        "externalURL": "https://pong.example.com",
+    }
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    done = run(
+        "amtool", "template", "render", f"--template.glob={tmp_path}/*.tmpl",
+        f"--template.data={tmp_path}/data.json", '--template.text={{ template "matchpoint.text" . }}',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_tickets_are_read_from_mails(tmp_path: Path) -> None:
+    text = rendered(tmp_path, "firing", ("TargetDown", "firing", "app1"), ("HostDown", "resolved", "app2"))
+    heard = from_mail({"subject": "[TICKET] Said.", "body": text, "at": 7.0})
+    assert heard == [
+        Notice(Kind("TargetDown", "ticket"), False, 7.0, "app1"),
+        Notice(Kind("HostDown", "ticket"), True, 7.0, "app2"),
+    ]
+    assert from_mail({"subject": "[PAGE] Said.", "body": text, "at": 7.0}) == []
+
+
+def test_pages_are_read_from_the_pager() -> None:
+    alerts = [
+        {"status": "firing", "labels": {"alertname": "SiteDown", "host": "edge1"}},
+        {"status": "resolved", "labels": {"alertname": "SiteDown", "host": "edge2"}},
+    ]
+    assert from_pager({"at": 7.0, "body": {"alerts": alerts}}) == [
+        Notice(Kind("SiteDown", "page"), False, 7.0, "edge1"),
+        Notice(Kind("SiteDown", "page"), True, 7.0, "edge2"),
+    ]
+
+
+# Who is to blame
+
+
+def outcome(name: str, began: float, ended: float, **more: object) -> Outcome:
+    return Outcome(Fault(name, name, **more), began, ended=ended)  # type: ignore[arg-type]
+
+
+def notice(alert: str, severity: str, at: float) -> Notice:
+    return Notice(Kind(alert, severity), False, at, "mp1")
+
+
+def test_a_notification_that_no_fault_explains_fails_all_that_were_there() -> None:
+    first = outcome("first", 0, 10, page=("SiteDown",), company={"TargetDown": "it has no exporter any more"})
+    second = outcome("second", 5, 15, ticket=("HostDown",))
+    third = outcome("third", 20, 30, page=("AppDown",))
+    heard = [notice("SiteDown", "page", 6), notice("TargetDown", "ticket", 8), notice("AppDown", "page", 7)]
+    assert strangers([first, second, third], heard) == heard[2:]
+    assert first.heard == {Kind("TargetDown", "ticket"): 8}
+    assert first.faults == second.faults == ["AppDown (page) of mp1 came as well"]
+    assert third.faults == []
+
+
+def test_an_alert_of_another_severity_is_a_stranger() -> None:
+    one = outcome("one", 0, 10, ticket=("HostDiskAlmostFull",))
+    assert strangers([one], [notice("HostDiskAlmostFull", "page", 5)])
+    assert one.faults
+
+
+def test_the_matrix_in_the_documentation_is_what_was_measured() -> None:
+    assert report.PAGE.read_text() == report.render(report.PAGE.read_text(), report.load())
