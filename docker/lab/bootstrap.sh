@@ -74,6 +74,7 @@ for part in "${parts[@]}"; do
   if [ "$part" = rules ]; then
     from_package promtool promtool prometheus
     from_package amtool prometheus-alertmanager
+    from_package mtail mtail
   fi
 done
 

@@ -260,3 +260,13 @@ def test_wrong_shapes_stop_the_deploy_before_a_host_is_touched(many, tmp_path, c
     assert done.returncode != 0
     assert told in output
     assert "unreachable=0" in output
+
+
+def test_monitoring_hosts_know_how_many_targets_to_expect(many):
+    hosts = wiring(many, "scrape_targets", "monitor_constants", "site_probes", "tiers")
+    constants = {constant["labels"]["job"]: constant["value"] for constant in hosts["front"]["monitor_constants"]}
+    assert constants["node"] == 4
+    assert constants["web"] == constants["live"] == 4  # two app hosts with two processes each
+    assert constants["nginxlog"] == constants["nginx"] == 1
+    assert constants["probe"] == 4 + 3  # a socket of each live worker; page, certificate, name
+    assert all(constant["name"] == "matchpoint_expected_targets" for constant in hosts["front"]["monitor_constants"])

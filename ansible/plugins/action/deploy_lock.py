@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+DEPLOYS = {"site.yml", "rollback.yml"}  # playbooks whose end the monitoring is told
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -41,6 +43,10 @@ def is_gone(holder: dict[str, Any]) -> bool:
         return True
 
 
+def is_deploy() -> bool:
+    return any(Path(playbook).name in DEPLOYS for playbook in context.CLIARGS.get("args") or ())
+
+
 def sentence(lock: dict[str, Any]) -> str:
     since, pid = lock.get("since", "?"), lock.get("process", {}).get("pid", "?")
     return f"{lock.get('who')} since {since} (process {pid}): {lock.get('why', '?')}"
@@ -63,7 +69,8 @@ class ActionModule(ActionBase):
             "why": os.environ.get("MATCHPOINT_REASON") or "ansible-playbook",
             "process": playbook,
         }
-        result = self._call(task_vars, state=state, lock=lock)
+        outcome = self._task.args.get("outcome") or ("ok" if state == "absent" and is_deploy() else "")
+        result = self._call(task_vars, state=state, lock=lock, outcome=outcome)
         if (held := result.get("held")) is None:
             return result
         host = task_vars["inventory_hostname"] if task_vars else "the host"

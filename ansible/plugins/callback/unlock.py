@@ -20,6 +20,7 @@ description:
   - When the process ends with some of them left, runs C(unlock.yml) on those hosts.
 """
 
+DEPLOYS = {"site.yml", "rollback.yml"}  # as in the action
 UNLOCK = Path(__file__).parents[2] / "unlock.yml"
 
 
@@ -47,9 +48,13 @@ class CallbackModule(CallbackBase):
         if not self._held or os.getpid() != self._pid:  # children inherit the handler
             return
         hosts, (token, *_) = ",".join(self._held), self._held.values()
+        deploys = any(Path(playbook).name in DEPLOYS for playbook in context.CLIARGS.get("args") or ())
         sources = [option for source in context.CLIARGS["inventory"] for option in ("--inventory", source)]
         done = subprocess.run(
-            [sys.argv[0], *sources, "--limit", hosts, str(UNLOCK), "--extra-vars", f"unlock_token={token}"],
+            [
+                sys.argv[0], *sources, "--limit", hosts, str(UNLOCK),
+                "--extra-vars", f"unlock_token={token} unlock_outcome={'failed' if deploys else ''}",
+            ],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:

@@ -24,8 +24,13 @@ options:
   path: {description: the file, type: path, default: /run/matchpoint/deploy.lock}
   lock: {description: what to write, filled in by the action plugin, type: dict, default: {}}
   replaces: {description: token of the lock that may be replaced, type: str, default: ""}
+  outcome:
+    description: how the deploy ended that gives the lock back, empty when it was none
+    choices: ["", ok, failed]
+    default: ""
 """
 
+OUTCOME = Path("/var/lib/misc/matchpoint-deploy")  # 1 or 0, for the monitoring; it outlives a reboot
 WAIT_SECONDS = 10
 
 
@@ -45,6 +50,7 @@ def main() -> None:
             "path": {"type": "path", "default": "/run/matchpoint/deploy.lock"},
             "lock": {"type": "dict", "default": {}},
             "replaces": {"type": "str", "default": "", "no_log": False},
+            "outcome": {"choices": ["", "ok", "failed"], "default": ""},
         }
     )
     path = Path(module.params["path"])
@@ -75,14 +81,20 @@ def work(module: AnsibleModule, path: Path, wanted: dict) -> None:
     if module.params["state"] == "absent":
         if is_mine:
             path.unlink()
+            if outcome := module.params["outcome"]:
+                write(OUTCOME, f"{int(outcome == 'ok')}\n")
         module.exit_json(changed=False, released=is_mine)
     if there and not is_mine and there.get("token") != module.params["replaces"]:
         module.exit_json(changed=False, held=there)
+    write(path, json.dumps(wanted) + "\n")
+    module.exit_json(changed=False, token=wanted["token"])
+
+
+def write(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(json.dumps(wanted) + "\n")
+    draft.write_text(text)
     draft.chmod(0o644)
     draft.replace(path)
-    module.exit_json(changed=False, token=wanted["token"])
 
 
 if __name__ == "__main__":
