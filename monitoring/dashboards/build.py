@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from monitoring.dashboards import overview
+from monitoring.dashboards import game, hosts, http, oncall, overview, postgres, slo, valkey
 
 FOLDER = Path(__file__).parent
-DASHBOARDS = {"overview": overview.dashboard}
+DASHBOARDS = {
+    "overview": overview.dashboard,
+    "game": game.dashboard,
+    "http": http.dashboard,
+    "hosts": hosts.dashboard,
+    "postgres": postgres.dashboard,
+    "valkey": valkey.dashboard,
+    "slo": slo.dashboard,
+    "oncall": oncall.dashboard,
+}
 
 
 def render(name: str) -> str:
