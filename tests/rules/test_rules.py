@@ -53,12 +53,14 @@ def test_alert_waits_for_a_second_scrape_and_names_a_host(alert: Alert) -> None:
 
 def test_recorded_names_say_level_metric_and_operation() -> None:
     for rule in rules():
-        if "record" in rule:
+        if "record" in rule and rule["record"] != "sloth_slo_info":  # sloth's names for objectives are others' to choose
             assert re.fullmatch(r"[a-z_]+:[a-zA-Z0-9_]+:[a-z0-9_]+", rule["record"]), rule["record"]
 
 
 def test_names_are_not_recorded_twice_and_alerts_read_raw_series() -> None:
-    recorded = [rule["record"] for rule in rules() if "record" in rule]
+    recorded = [(rule["record"], str(rule.get("labels"))) for rule in rules() if "record" in rule]
     assert len(recorded) == len(set(recorded))
+    # Those about objectives read what their own group has recorded just before
+    names = {name for name, _ in recorded if not name.startswith("slo:")}
     for alert in alerts():
-        assert not [name for name in recorded if name in alert.expr], f"{alert} would lag behind a recording rule"
+        assert not [name for name in names if name in alert.expr], f"{alert} would lag behind a recording rule"
