@@ -8,6 +8,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("ops.urls")),
+    path("", include("status.urls")),
 ]
 
 handler403 = "matchpoint.errors.forbidden"

@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "accounts",
     "matches",
     "ops",
+    "status",
 ]
 
 MIDDLEWARE = [
@@ -34,6 +35,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "matchpoint.middleware.permissions_policy",
+    "status.middleware.anonymous",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
