@@ -85,11 +85,25 @@ class Directory(Placement):
     """Matches, leases and workers in one Valkey (or its stand-in). Raises redis' errors when that cannot be reached."""
 
     async def worker_beat(
-        self, name: str, *, release: str, draining: bool, owned: dict[str, int], run: str = ""
+        self,
+        name: str,
+        *,
+        release: str,
+        draining: bool,
+        owned: dict[str, int],
+        reserve: bool = False,
+        run: str = "",
     ) -> Beat:
         """Renew the worker and its leases. `owned` is match id -> epoch, `run` names this process among its likes."""
         now = self._now()
-        about = {"draining": draining, "release": release, "schema": SCHEMA, "run": run, "pid": os.getpid()}
+        about = {
+            "draining": draining,
+            "reserve": reserve,
+            "release": release,
+            "schema": SCHEMA,
+            "run": run,
+            "pid": os.getpid(),
+        }
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.set(worker_key(name), dump(about), ex=WORKER_SECONDS)
             pipe.sadd(WORKERS, name)

@@ -36,7 +36,8 @@ class Fenced(DirectoryError):
 class Worker:
     """A worker that renews its key. `matches` counts those that it owns or was given in the last seconds.
 
-    `schema` is the newest that it can read (live.records).
+    `schema` is the newest that it can read (live.records). A `reserve` gets matches only from workers that drain, or
+    when nobody else is there.
     """
 
     name: str
@@ -44,10 +45,18 @@ class Worker:
     draining: bool
     release: str
     schema: int
+    reserve: bool = False
 
     @classmethod
     def from_json(cls, name: str, matches: int, data: Mapping[str, Any]) -> Self:
-        return cls(name, matches, draining=data["draining"], release=data["release"], schema=data.get("schema", 1))
+        return cls(
+            name,
+            matches,
+            draining=data["draining"],
+            release=data["release"],
+            schema=data.get("schema", 1),
+            reserve=data.get("reserve", False),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +151,11 @@ def take_seat(spec: MatchSpec, identity: str, name: str) -> tuple[MatchSpec, int
 def place(lease: Lease, workers: Iterable[Worker], *, schema: int, leaving: str = "") -> Lease:
     """The next lease, at the least loaded worker that takes matches and can read `schema`. NoWorker.
 
-    Workers of another release than `leaving` come first: in a roll those of the same release will drain as well.
+    Workers of another release than `leaving` come first: in a roll those of the same release will drain as well. A host
+    begins its roll with its reserve, so that there always is one, and no match has to move twice.
     """
     takers = [worker for worker in workers if not worker.draining and worker.schema >= schema]
     if not takers:
         raise NoWorker
-    chosen = min(takers, key=lambda worker: (worker.release == leaving, worker.matches, worker.name))
+    chosen = min(takers, key=lambda worker: (worker.release == leaving, worker.reserve, worker.matches, worker.name))
     return Lease(epoch=lease.epoch + 1, worker=chosen.name)

@@ -57,6 +57,7 @@ class Worker:
         clock: Clock,
         rng: Callable[[], float],
         release: str = "dev",
+        is_reserve: bool = False,
     ) -> None:
         self.name = name
         self.clock = clock
@@ -65,6 +66,7 @@ class Worker:
         self.results = results
         self._rng = rng
         self.release = release
+        self._is_reserve = is_reserve
         self._run = secrets.token_hex(8)  # tells this process from others under its name
         self._owners: dict[str, MatchOwner] = {}
         self._claims: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -252,7 +254,12 @@ class Worker:
         asked_at = self.clock.now()  # from then on at the latest it counts
         try:
             beat = await self._directory.worker_beat(
-                self.name, release=self.release, draining=self.is_draining, owned=owned, run=self._run
+                self.name,
+                release=self.release,
+                draining=self.is_draining,
+                reserve=self._is_reserve,
+                owned=owned,
+                run=self._run,
             )
         except (RedisError, TimeoutError) as error:
             self.directory_failed(error)

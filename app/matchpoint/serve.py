@@ -144,7 +144,8 @@ class _Process:
             results=ResultWriter(Path(settings.STATE_DIR) / "results"),
             clock=LoopClock(),
             rng=random.SystemRandom().random,
-            release=settings.RELEASE_ID,
+            release=settings.DEPLOYED,
+            is_reserve=self._port == settings.LIVE_RESERVE_PORT,
         )
         live_worker.install(worker)
         await worker.start()

@@ -112,7 +112,7 @@ def test_releases_are_listed(site: Lab, releases: tuple[str, str]) -> None:
     lines = [line.split() for line in site.make("releases").splitlines()]
     assert any(line[:1] == [first] and line[-1] == "previous" for line in lines)
     assert any(line[:1] == [second] and line[-1] == "current" for line in lines)
-    assert [second, "runs", "on", "live@8101,", "live@8102,", "web@8001,", "web@8002"] in lines
+    assert [second, "runs", "on", "live@8101,", "live@8102,", "live@8103,", "web@8001,", "web@8002"] in lines
 
 
 def test_broken_readiness_leaves_the_old_release_serving(site: Lab, releases: tuple[str, str], tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_broken_readiness_leaves_the_old_release_serving(site: Lab, releases: tu
     assert "a broken release" in told
     assert "serves again" in told
     assert (link(site, "current"), set(running(site))) == (second, {second})
-    for port in (8001, 8002, 8101, 8102):
+    for port in (8001, 8002, 8101, 8102, 8103):
         assert '"ready": true' in site.run("mp1", f"curl -sS --fail http://127.0.0.1:{port}/readyz")
     assert not is_locked(site)
 

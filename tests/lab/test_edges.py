@@ -96,7 +96,7 @@ def test_broken_release_leaves_the_old_one_serving(site: Lab, broken_release: st
     with pytest.raises(AssertionError, match=r"(?s)a broken release.*serves again"):
         site.make("deploy", f"ARGS=-e matchpoint_release={broken_release} -e app_ready_seconds=8", "TAGS=app")
     assert site.run("mp1", "readlink /opt/matchpoint/current") == before
-    for port in (8001, 8002, 8101, 8102):
+    for port in (8001, 8002, 8101, 8102, 8103):
         answer = site.run("mp1", f"curl -sS --fail http://127.0.0.1:{port}/readyz")
         assert json.loads(answer), port
 

@@ -78,7 +78,7 @@ def test_one_host_talks_over_loopback_and_opens_three_ports():
     assert sorted(pong["firewall_public_ports"]) == [22, 80, 443]
     assert pong["firewall_allow"] == []
     assert pong["nginx_web"] == ["127.0.0.1:8001", "127.0.0.1:8002"]
-    assert pong["nginx_live"] == {"pong-8101": "127.0.0.1:8101", "pong-8102": "127.0.0.1:8102"}
+    assert pong["nginx_live"] == {f"pong-{port}": f"127.0.0.1:{port}" for port in (8101, 8102, 8103)}
     assert {"nftables", "postgresql-17", "valkey-server", "nginx", "certbot", "prometheus"} <= set(
         pong["base_packages"]
     )
@@ -266,7 +266,7 @@ def test_monitoring_hosts_know_how_many_targets_to_expect(many):
     hosts = wiring(many, "scrape_targets", "monitor_constants", "site_probes", "tiers")
     constants = {constant["labels"]["job"]: constant["value"] for constant in hosts["front"]["monitor_constants"]}
     assert constants["node"] == 4
-    assert constants["web"] == constants["live"] == 4  # two app hosts with two processes each
+    assert (constants["web"], constants["live"]) == (4, 6)  # two app hosts
     assert constants["nginxlog"] == constants["nginx"] == 1
-    assert constants["probe"] == 4 + 3  # a socket of each live worker; page, certificate, name
+    assert constants["probe"] == 6 + 3  # a socket of each live worker; page, certificate, name
     assert all(constant["name"] == "matchpoint_expected_targets" for constant in hosts["front"]["monitor_constants"])

@@ -10,6 +10,10 @@ from matchpoint.settings.environment import APP_DIR, base_urls, env, release_id
 
 RELEASE_ID = release_id()
 MATCHPOINT_HOST = env.str("MATCHPOINT_HOST", default="local")
+# Release and configuration that this process was started with
+DEPLOYED = env.str("MATCHPOINT_DEPLOYED", default=RELEASE_ID)
+# Port of the live worker that takes matches only when others drain or die
+LIVE_RESERVE_PORT = env.int("MATCHPOINT_LIVE_RESERVE_PORT", default=0)
 
 INSTALLED_APPS = [
     "matchpoint.apps.StaffAdminConfig",  # django.contrib.admin with a second factor in front
@@ -151,6 +155,9 @@ def content_security_policy(*connect: str) -> dict[str, Any]:
 # The monitoring hosts, every one of them; whichever answers is asked. Empty: there are none.
 PROMETHEUS_URLS = base_urls("MATCHPOINT_PROMETHEUS_URLS", example="http://127.0.0.1:9090")
 ALERTMANAGER_URLS = base_urls("MATCHPOINT_ALERTMANAGER_URLS", example="http://127.0.0.1:9093")
+
+# Runbooks: a release carries them inside, a checkout has them beside the app
+RUNBOOKS_DIR = APP_DIR / "runbooks" if RELEASE_ID != "dev" else APP_DIR.parent / "monitoring/runbooks"
 
 # django-prometheus. The listener is started by `matchpoint.serve`; nothing is exported under the site's own URLs.
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, float("inf"))

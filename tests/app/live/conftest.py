@@ -294,7 +294,7 @@ class House:
             self.saved.append(record)
         return is_new
 
-    async def worker(self, name: str = "local-8101", *, release: str = "r1") -> Worker:
+    async def worker(self, name: str = "local-8101", *, release: str = "r1", is_reserve: bool = False) -> Worker:
         worker = Worker(
             name,
             directory=self.directory,
@@ -302,6 +302,7 @@ class House:
             clock=self.clock,
             rng=self._random.random,
             release=release,
+            is_reserve=is_reserve,
         )
         self.workers[name] = worker
         self._keeps[name] = asyncio.ensure_future(worker.calls.keep())

@@ -130,6 +130,35 @@ async def test_in_a_roll_matches_go_where_they_can_stay(house: Any) -> None:
     assert found == {"beta-8101": 0, "gamma-8101": 3}
 
 
+async def test_the_reserve_takes_matches_when_nobody_else_does(house: Any) -> None:
+    await house.worker("alpha-8101", is_reserve=True)
+    other = await house.worker("alpha-8102")
+    match_ids = [await house.match() for _ in range(3)]
+    seats = [await house.directory.match_seat(match_id, identity="g:ada", name="Ada") for match_id in match_ids]
+    assert {seat.worker for seat in seats} == {"alpha-8102"}
+
+    await house.worker_dies(other)
+    again = [await house.directory.match_seat(match_id, identity="g:ada", name="Ada") for match_id in match_ids]
+    assert {seat.worker for seat in again} == {"alpha-8101"}
+
+
+async def test_a_roll_moves_every_match_once(house: Any) -> None:
+    """Two hosts, one after the other, each beginning with its reserve."""
+    ports = {"8101": True, "8102": False, "8103": False}
+    for host in ("alpha", "beta"):
+        for port, is_reserve in ports.items():
+            await house.worker(f"{host}-{port}", is_reserve=is_reserve)
+    players = [(await house.player(await house.match("ai")).join()).follow() for _ in range(8)]
+
+    for host in ("alpha", "beta"):
+        for port, is_reserve in ports.items():
+            old = house.workers[f"{host}-{port}"]
+            await house.worker_stops(old)
+            await house.worker(old.name, release="r2", is_reserve=is_reserve)
+
+    assert [player.moves for player in players] == [1] * 8
+
+
 async def test_a_paused_match_moves_and_the_absent_player_keeps_the_rest_of_the_grace(house: Any) -> None:
     first, (ada, bob) = await a_rally(house)
     bob.is_following = False
