@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 APP = Path(os.environ.get("MATCHPOINT_APP") or ROOT / "app")
+RUNBOOKS = ROOT / "monitoring" / "runbooks"
 CACHE = ROOT / ".cache" / "releases"
 PYTHON = "3.13"  # Debian 13's
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "aarch64": "aarch64-manylinux_2_28"}
@@ -61,6 +62,7 @@ def app_copy(target: Path) -> None:
     if not (APP / "manage.py").exists():
         raise BuildError(f"MATCHPOINT_APP is {APP}: there is no app, which would have a manage.py")
     shutil.copytree(APP, target, ignore=LEFT_OUT)
+    shutil.copytree(RUNBOOKS, target / "runbooks", dirs_exist_ok=True)  # pages of the site
 
 
 def requirements() -> str:

@@ -20,11 +20,15 @@ def second_factor_record(request: HttpRequest, user: User) -> None:
 def second_factor_is_fresh(request: HttpRequest) -> bool:
     """Whether the session's user proved a second factor within STAFF_SECOND_FACTOR_MAX_AGE_S, and still has one."""
     user = request.user
+    return user.is_authenticated and second_factor_is_recent(request, user.pk) and second_factor_exists(user)
+
+
+def second_factor_is_recent(request: HttpRequest, user_pk: object) -> bool:
+    """The part of it that the session alone can tell: a second factor of that user was proved lately."""
     record = request.session.get(_SESSION_KEY)
-    if not user.is_authenticated or not record or record["user"] != user.pk:
+    if not record or str(record["user"]) != str(user_pk):
         return False
-    age_s = time.time() - record["at"]
-    return 0 <= age_s < settings.STAFF_SECOND_FACTOR_MAX_AGE_S and second_factor_exists(user)
+    return 0 <= time.time() - record["at"] < settings.STAFF_SECOND_FACTOR_MAX_AGE_S
 
 
 def second_factor_exists(user: User) -> bool:

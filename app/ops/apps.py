@@ -7,3 +7,6 @@ class OpsConfig(AppConfig):
 
     def ready(self) -> None:
         disable_created_metrics()  # they double the number of series and nobody asks for them
+        from ops import access  # needs the models, which are there by now
+
+        access.connect()

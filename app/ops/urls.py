@@ -1,4 +1,4 @@
-from django.urls import path
+from django.urls import include, path
 
 from ops import views
 
@@ -6,4 +6,5 @@ urlpatterns = [
     path("livez", views.livez, name="livez"),
     path("readyz", views.readyz, name="readyz"),
     path("favicon.ico", views.favicon, name="favicon"),
+    path("ops/", include("ops.console_urls")),
 ]
