@@ -131,6 +131,7 @@ PLAYERS = [
         unit=units.EventsPerSecond,
         stacked=True,
         colors={"over": GREEN, "error": RED},
+        width=6,
     ),
     lines(
         "Messages in",
@@ -145,6 +146,7 @@ PLAYERS = [
         unit=units.MessagesPerSecond,
         stacked=True,
         missing=QUIET,
+        width=6,
     ),
     lines(
         "Messages out",
@@ -159,6 +161,7 @@ PLAYERS = [
         unit=units.MessagesPerSecond,
         stacked=True,
         missing=QUIET,
+        width=6,
     ),
     lines(
         "Round trips of players",
@@ -170,6 +173,7 @@ PLAYERS = [
         unit=units.Seconds,
         colors=PERCENTILE_COLORS,
         missing=QUIET,
+        width=6,
     ),
 ]
 
@@ -308,6 +312,7 @@ RESULTS = [
         "How long ago each worker last renewed the leases of its matches in Valkey. Bad: growing; others take them "
         "over.",
         unit=units.Seconds,
+        width=6,
     ),
     lines(
         "Canary",
@@ -317,6 +322,7 @@ RESULTS = [
         unit=units.Seconds,
         steps=((None, GREEN), (300, RED)),
         missing="never played",
+        width=6,
     ),
     states(
         "Results of the canary",
@@ -324,7 +330,7 @@ RESULTS = [
         "Whether the match that each app host plays every minute went well. Bad: red.",
         mapping=FAILED_OK,
         missing="never played",
-        width=8,
+        width=6,
     ),
     lines(
         "Duration of the canary",
@@ -332,6 +338,7 @@ RESULTS = [
         "How long the canary's match took, from login to the stored result. Bad: twice the usual.",
         unit=units.Seconds,
         missing="never played",
+        width=6,
     ),
 ]
 

@@ -311,9 +311,9 @@ DJANGO = [
     lines(
         "Calls of the database",
         [
-            Query(f"sum by (vendor) (rate(django_db_execute_total{{{WEB}}}[$__rate_interval]))", "queries"),
-            Query(f"sum by (vendor) (rate(django_db_errors_total{{{WEB}}}[$__rate_interval]))", "errors"),
-            Query(f"sum by (vendor) (rate(django_db_new_connections_total{{{WEB}}}[$__rate_interval]))", "connections"),
+            Query(f"sum(rate(django_db_execute_total{{{WEB}}}[$__rate_interval]))", "queries"),
+            Query(f"sum(rate(django_db_errors_total{{{WEB}}}[$__rate_interval]))", "errors"),
+            Query(f"sum(rate(django_db_new_connections_total{{{WEB}}}[$__rate_interval]))", "connections"),
         ],
         "Queries, errors and new connections a second of the web processes. Bad: errors; IntegrityError is a name "
         "taken.",

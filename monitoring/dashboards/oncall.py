@@ -5,6 +5,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
+    ALERT,
     DOWN_UP,
     FAILED_OK,
     GREEN,
@@ -88,7 +89,12 @@ NOW = [
 ALERTS = [
     states(
         "Alerts",
-        [Query('max by (alertname, host, severity) (ALERTS{alertstate="firing"})', "{{alertname}} {{host}}")],
+        [
+            Query(
+                'max by (alertname, host, severity) (ALERTS{alertstate="firing"})',
+                ALERT,
+            )
+        ],
         "Alerts that fired. Watchdog always does. Bad: any other in red.",
         mapping=None,
         missing="not even Watchdog",
@@ -135,7 +141,8 @@ DELIVERY = [
         [
             Query(
                 f"sum by (integration) (increase(alertmanager_notifications_failed_total{{{MANAGER}}}[5m]))"
-                f" and on (integration) sum by (integration) (alertmanager_notifications_total{{{MANAGER}}}) > 0",
+                " and on (integration) sum by (integration)"
+                f" (increase(alertmanager_notifications_total{{{MANAGER}}}[1d])) > 0",
                 "{{integration}}",
             )
         ],
@@ -195,7 +202,7 @@ SCRAPING = [
     states(
         "Targets",
         [Query('min by (job, host) (up{host=~"$host"})', "{{job}} {{host}}")],
-        "Whether each kind of target of the chosen hosts answers; red when one of several does not. "
+        "Whether each kind of target of the chosen hosts answers. Bad: red; at least one does not. "
         "Watched by TargetDown.",
         height=10,
     ),

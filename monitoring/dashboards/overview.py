@@ -4,6 +4,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
+    ALERT,
     DOWN_UP,
     FAILED_OK,
     GREEN,
@@ -142,7 +143,12 @@ SERVICES = [
     ),
     states(
         "Alerts",
-        [Query('max by (alertname, host, severity) (ALERTS{alertstate="firing"})', "{{alertname}} {{host}}")],
+        [
+            Query(
+                'max by (alertname, host, severity) (ALERTS{alertstate="firing"})',
+                ALERT,
+            )
+        ],
         "Alerts that fired. Watchdog always does: without it nothing would be delivered. Bad: any other in red.",
         mapping=None,
         missing="not even Watchdog",

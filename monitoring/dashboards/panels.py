@@ -40,6 +40,7 @@ Steps = Sequence[tuple[float | None, str]]
 INFORMATION: Steps = ((None, BLUE),)  # nothing about it is bad
 ZERO_IS_GOOD: Steps = ((None, GREEN), (1, RED))
 ONE_IS_GOOD: Steps = ((None, RED), (1, GREEN))
+ALERT = "{{severity}} {{alertname}} {{host}}"  # the legend of one
 # Colours that mean the same on every dashboard
 STATUS_COLORS = {"1xx": PURPLE, "2xx": GREEN, "3xx": BLUE, "4xx": YELLOW, "5xx": RED}
 PERCENTILE_COLORS = {"p50": GREEN, "p95": YELLOW, "p99": ORANGE}

@@ -220,8 +220,8 @@ QUERIES = [
         "The text of one: select query from pg_stat_statements where queryid = its number.",
         sort="Time in 1 h",
         missing="no query yet",
-        width=12,
-        height=12,
+        width=24,
+        height=9,
     ),
     lines(
         "Time by query",
@@ -232,7 +232,6 @@ QUERIES = [
         stacked=True,
         missing="no query yet",
         width=12,
-        height=6,
     ),
     lines(
         "Mean time of a query",
@@ -252,7 +251,6 @@ QUERIES = [
         unit=units.Seconds,
         missing="no query yet",
         width=12,
-        height=6,
     ),
 ]
 

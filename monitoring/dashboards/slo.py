@@ -24,6 +24,7 @@ DATA: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "slos.yml").r
 ALL = 'sloth_service="matchpoint",sloth_slo=~"$slo"'
 LEFT = ((None, RED), (0, YELLOW), (0.25, GREEN))
 WINDOWS = {"1h": RED, "6h": ORANGE, "1d": YELLOW, "3d": GREEN}
+WATCHED = " and ".join(slo["alert"] for slo in DATA["slos"])
 QUIET = "nothing happened yet"
 
 BUDGETS = [
@@ -31,7 +32,7 @@ BUDGETS = [
         "Error budget left",
         [Query(f"slo:period_error_budget_remaining:ratio{{{ALL}}}", "{{sloth_slo}}")],
         "How much of what each objective allows to go wrong in 30 days is left. Bad: below 0, which breaks the "
-        "promise.",
+        f"promise. Watched by {WATCHED}.",
         unit=units.PercentUnit,
         high=1,
         steps=LEFT,

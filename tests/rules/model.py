@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from tests.rules.promql import fill_in
+
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "monitoring"
 RULES = sorted((MONITORING / "rules").glob("*.yml"))
@@ -61,7 +63,7 @@ def queries(board: dict[str, Any]) -> list[str]:
     """Every PromQL of a dashboard, with Grafana's variables replaced by values that mean everything."""
     found = [target["expr"] for panel in panels(board) for target in panel["targets"]]
     found += [annotation["expr"] for annotation in board["annotations"]["list"]]
-    return [expr.replace("$__rate_interval", "1m").replace("$host", ".+") for expr in found]
+    return [fill_in(expr) for expr in found]
 
 
 def code_blocks(markdown: str, kind: str) -> list[str]:
