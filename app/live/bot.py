@@ -7,6 +7,7 @@ recorded; else with 1 and a sentence that says what failed. It is the last word 
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from random import SystemRandom
@@ -16,6 +17,7 @@ from typing import Any, Final
 import engine
 from live.bot_player import Player, play_together
 from live.bot_site import Failure, Site
+from live.canary import permission
 
 RECORDED_S: Final = 10.0  # the result of a match is in the database soon after its end
 POLL_S: Final = 0.25
@@ -28,11 +30,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--level", choices=("easy", "normal", "hard"), default="easy", help="of the site's player")
     parser.add_argument("--points", type=int, default=3, help="that win the match (3 to 21)")
     parser.add_argument("--rally", type=int, default=3, help="hits after which one bot gives way; 0: play to win")
+    parser.add_argument(
+        "--canary",
+        action="store_true",
+        help="a point of two bots that counts for nobody; needs MATCHPOINT_SECRET_KEY",
+    )
     parser.add_argument("--ca", metavar="FILE", help="trust only the CAs of this file")
     parser.add_argument("--connect-to", metavar="ADDRESS", help="dial this address instead of the site's own")
     parser.add_argument("--timeout", type=float, default=180.0, metavar="S", help="for everything together")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.canary:
+        options.mode, options.rally = "pair", 1
+    return options
 
 
 async def match_play(options: argparse.Namespace) -> dict[str, Any]:
@@ -42,8 +52,9 @@ async def match_play(options: argparse.Namespace) -> dict[str, Any]:
     ]
     host = visitors[0]
     await asyncio.to_thread(host.open)
-    wish = {"mode": "friend"} if options.mode == "pair" else {"mode": "ai", "level": options.level}
-    match_id, page = await asyncio.to_thread(host.match_create, points=options.points, **wish)
+    wish: dict[str, Any] = {"mode": "friend"} if options.mode == "pair" else {"mode": "ai", "level": options.level}
+    wish = _permission() if options.canary else wish | {"points": options.points}
+    match_id, page = await asyncio.to_thread(host.match_create, **wish)
     for friend in visitors[1:]:
         await asyncio.to_thread(friend.open, page)
     rng = SystemRandom().random
@@ -55,6 +66,13 @@ async def match_play(options: argparse.Namespace) -> dict[str, Any]:
     state = _agreed(players)
     await _recorded(host, match_id, state)
     return _summary(match_id, options.mode, state, players, duration_s)
+
+
+def _permission() -> dict[str, Any]:
+    key = os.environ.get("MATCHPOINT_SECRET_KEY")
+    if not key:
+        raise Failure("a canary needs the site's key in MATCHPOINT_SECRET_KEY")
+    return {"canary": permission(key)}
 
 
 async def _together(match_id: str, players: list[Player], timeout_s: float) -> None:

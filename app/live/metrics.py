@@ -12,7 +12,7 @@ CONNECTS: Final = ("accepted", "auth_rejected", "capacity", "gone", "error")
 DISCONNECTS: Final = ("client", "timeout", "server_shutdown", "error", "protocol", "over")
 TYPES_IN: Final = ("hello", "ping", "in", "leave", "rematch", "other")
 TYPES_OUT: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")
-MODES: Final = ("ai", "friend")
+MODES: Final = ("ai", "friend", "canary")
 HANDOVERS: Final = ("moved", "freed")  # freed: no other worker took matches
 OUTCOMES: Final = ("completed", "forfeit", "client_left", "abandoned", "server_error")
 

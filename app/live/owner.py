@@ -227,7 +227,7 @@ class MatchOwner:
         self._ledger.started_at = self._clock.wall()
         self._after("life", self._now() + MATCH_US, self._abandon)
         if not self.spec.is_probe:
-            metrics.matches_started.labels(self.spec.mode).inc()
+            metrics.matches_started.labels(self.spec.counted_as).inc()
         logger.info("match started", extra={"match": self.spec.id, "mode": self.spec.mode})
         self._boundary()
 
@@ -383,7 +383,7 @@ class MatchOwner:
         self._timers.clear()
         state = self._state
         if not self.spec.is_probe:
-            metrics.matches_finished.labels(self.spec.mode, self._outcome()).inc()
+            metrics.matches_finished.labels(self.spec.counted_as, self._outcome()).inc()
         logger.info("match over", extra={"match": self.spec.id, "reason": state.reason, "score": state.score})
         self._after("linger", self._now() + LINGER_US, self._close)
         self._after("hold", self._now() + HOLD_US, self._held)

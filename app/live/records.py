@@ -14,10 +14,12 @@ from typing import Any, Final, Literal, Self
 
 import engine
 from engine import UnknownSchema
+from live.canary import PREFIX as CANARY
 
 __all__ = ["SCHEMA", "FinishedMatch", "Handover", "MatchSpec", "PlayerSpec", "Players", "Snapshot", "UnknownSchema"]
 
 SCHEMA: Final = 1
+ID_LENGTH: Final = 12  # of the ids of players' matches
 
 Mode = Literal["ai", "friend"]
 Players = tuple["PlayerSpec | None", "PlayerSpec | None"]
@@ -55,6 +57,16 @@ class MatchSpec:
     created_at: str
     is_probe: bool = False
     schema: int = SCHEMA
+
+    @property
+    def is_canary(self) -> bool:
+        """Bots of the site try the way of players. Ids of players are shorter than any with this beginning."""
+        return self.id.startswith(CANARY) and len(self.id) > ID_LENGTH
+
+    @property
+    def counted_as(self) -> str:
+        """The mode in the metrics."""
+        return "canary" if self.is_canary else self.mode
 
     def side_of(self, identity: str) -> int | None:
         """The side on which `identity` plays, or None."""

@@ -94,7 +94,7 @@ class _Socket:
 
     async def _enter(self) -> None:
         """From the first message to a place in the match. Refused, _Gone."""
-        result = "gone"
+        result = "error"  # unless it turns out otherwise
         try:
             self._check_origin()
             if len(self._worker.connections) > SOCKETS_MAX:
@@ -102,6 +102,9 @@ class _Socket:
             message = await self._hello()
             await self._sit_down(message)
             result = "accepted"
+        except _Gone:
+            result = "gone"
+            raise
         except Refused as refused:
             result = {1012: "error", 4404: "error", 4429: "capacity"}.get(refused.code, "auth_rejected")
             raise

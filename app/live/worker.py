@@ -191,7 +191,7 @@ class Worker:
         owner.stop(1012)
         self._crashes[owner.spec.id] += 1
         if self._crashes[owner.spec.id] >= CRASHES_MAX:  # its snapshot leads to the same failure again and again
-            metrics.matches_finished.labels(owner.spec.mode, "server_error").inc()
+            metrics.matches_finished.labels(owner.spec.counted_as, "server_error").inc()
             self.finished(owner, abandoned(owner.spec, owner.boundary))
 
     def may_judge_absence(self) -> bool:

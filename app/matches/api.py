@@ -7,17 +7,19 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from redis.exceptions import RedisError
 
 from accounts.players import Player, player_aget
+from live.canary import is_permission
 from live.directory import MatchOver, NoSuchMatch, NoWorker, get_directory
 from live.records import UnknownSchema
 from live.tokens import seat_token
 from matches.limits import Limit
 from matches.models import Match
-from matches.rules import BadRequest, MatchRequest
+from matches.rules import CANARY_REQUEST, BadRequest, MatchRequest
 from matches.selectors import match_summary
 from matches.services import match_create
 from matchpoint.errors import RETRY_AFTER_S, api_error
@@ -109,10 +111,19 @@ async def limit(*, by_identity: Limit, by_address: Limit, player: Player, reques
         raise TooMany(wait_s)
 
 
+def wish_of(body: Any) -> MatchRequest:
+    """What the body asks for: a match of players, or that of the site's own canary."""
+    if not (isinstance(body, dict) and "canary" in body):
+        return MatchRequest.parse(body)
+    if not is_permission(body["canary"], [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]):
+        raise BadRequest("canary must be a fresh permission.")
+    return CANARY_REQUEST
+
+
 @endpoint("POST")
 async def matches(request: HttpRequest) -> HttpResponse:
     player = await player_aget(request)
-    wish = MatchRequest.parse(body_json(request))
+    wish = wish_of(body_json(request))
     await limit(by_identity=CREATE_BY_IDENTITY, by_address=CREATE_BY_ADDRESS, player=player, request=request)
     spec = await match_create(player=player, request=wish)
     return JsonResponse({"id": spec.id, "url": reverse("match", args=[spec.id])}, status=201)

@@ -20,6 +20,7 @@ class MatchRequest:
     mode: Mode
     level: Level | None
     points: int
+    is_canary: bool = False
 
     @classmethod
     def parse(cls, body: Any) -> "MatchRequest":
@@ -38,3 +39,7 @@ class MatchRequest:
         if type(points) is not int or not POINTS_MIN <= points <= POINTS_MAX:
             raise BadRequest(f"points must be a whole number from {POINTS_MIN} to {POINTS_MAX}.")
         return cls(mode=mode, level=level, points=points)
+
+
+# What the canary plays (live.canary): one point between two bots
+CANARY_REQUEST = MatchRequest(mode="friend", level=None, points=1, is_canary=True)

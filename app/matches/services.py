@@ -1,7 +1,7 @@
 import logging
 import secrets
 import string
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MATCH_ID_ALPHABET = string.ascii_letters + string.digits
+CANARY_KEPT = timedelta(hours=1)
+CANARY_LOOKED_FOR = timedelta(days=7)  # so that the index of newest matches finds the old ones quickly
 
 
 def match_id_new() -> str:
@@ -30,6 +32,7 @@ async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec
 
     Raises what live.directory raises when Valkey is away or no worker is alive.
     """
+    from live.canary import PREFIX
     from live.directory import get_directory
     from live.records import MatchSpec, PlayerSpec
 
@@ -38,7 +41,7 @@ async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec
     if request.mode == "ai":
         opponent = PlayerSpec(side=1, kind="ai", identity=f"ai:{request.level}", name="Computer")
     spec = MatchSpec(
-        id=match_id_new(),
+        id=f"{PREFIX if request.is_canary else ''}{match_id_new()}",
         mode=request.mode,
         level=request.level,
         points=request.points,
@@ -80,7 +83,17 @@ def match_finish(*, record: "FinishedMatch") -> bool:
     user_ids = _existing_user_ids(players)
     Seat.objects.bulk_create([_seat(match, player, user_ids) for player in players])
     Timeline.objects.create(match=match, events_gzip=Timeline.pack(record.timeline))
+    if spec.is_canary:
+        _canaries_forget(before=record.finished_at - CANARY_KEPT)
     return True
+
+
+def _canaries_forget(*, before: datetime) -> None:
+    """Remove what canaries have played: it has been looked at."""
+    from live.canary import PREFIX
+
+    old = Match.objects.filter(finished_at__lt=before, finished_at__gt=before - CANARY_LOOKED_FOR)
+    old.filter(public_id__regex=rf"^{PREFIX}[A-Za-z0-9]{{12}}$").delete()
 
 
 def _user_id(player: "PlayerSpec") -> int | None:

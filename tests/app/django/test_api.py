@@ -13,7 +13,8 @@ from redis.exceptions import ConnectionError as ValkeyConnectionError
 
 import engine
 from live import directory
-from live.records import FinishedMatch, Snapshot
+from live.canary import permission
+from live.records import FinishedMatch, MatchSpec, Snapshot
 from live.tokens import seat_token_read
 from matches.services import match_finish
 
@@ -44,6 +45,33 @@ def test_a_guest_creates_a_match_and_gets_the_left_seat(client: Client, worker: 
     claim = seat_token_read(seat["token"])
     assert (claim.match_id, claim.side, claim.worker) == (match_id, 0, worker)
     assert claim.identity.startswith("g:")
+
+
+def test_the_canary_plays_a_point_that_players_cannot_ask_for(client: Client, worker: str) -> None:
+    response = post(client, "/api/matches", {"canary": permission("test-only")})
+    assert response.status_code == 201, response.content
+    match_id = response.json()["id"]
+
+    async def kept() -> MatchSpec | None:
+        return await directory.get_directory().match_get(match_id)
+
+    spec = asyncio.run(kept())
+    assert spec is not None
+    assert (spec.is_canary, spec.counted_as, spec.points, spec.free_side()) == (True, "canary", 1, 1)
+    assert client.get(f"/m/{match_id}/").status_code == 200
+    assert post(client, f"/api/matches/{match_id}/seat").json()["side"] == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        permission("another key"), permission("test-only", now=time.time() - 120), permission("test-only", now=9e9),
+        "", "1:", f"{time.time():.0f}:é", "²:x", None, 1, ["1:2"], {},
+    ],
+)  # fmt: skip
+def test_nobody_else_is_the_canary(client: Client, worker: str, given: Any) -> None:
+    response = post(client, "/api/matches", {"canary": given, "mode": "friend", "points": 3})
+    assert (response.status_code, response.json()["error"]) == (400, "bad-request")
 
 
 def test_asking_again_gives_the_same_seat(client: Client, worker: str) -> None:

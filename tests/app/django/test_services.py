@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -41,6 +42,25 @@ def test_storing_a_match_again_changes_nothing(record: Record) -> None:
     assert match_finish(record=record(winner=1, score=(0, 7))) is False
     assert Match.objects.get().score == (7, 3)
     assert Seat.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_matches_of_the_canary_are_forgotten_after_an_hour_and_no_others(record: Record) -> None:
+    def finish(match_id: str, *, after: timedelta) -> None:
+        finished = record(match_id)
+        at = finished.finished_at + after
+        match_finish(record=replace(finished, spec=replace(finished.spec, id=match_id), finished_at=at))
+
+    def stored() -> set[str]:
+        return set(Match.objects.values_list("public_id", flat=True))
+
+    finish("canaryOfAda1", after=timedelta())  # a player's, by chance
+    finish("canaryAAAAAAAAAAAA", after=timedelta())
+    finish("canaryBBBBBBBBBBBB", after=timedelta(minutes=50))
+    finish("abcDEF123456", after=timedelta(hours=3))
+    assert len(stored()) == 4
+    finish("canaryCCCCCCCCCCCC", after=timedelta(minutes=61))
+    assert stored() == {"canaryOfAda1", "canaryBBBBBBBBBBBB", "abcDEF123456", "canaryCCCCCCCCCCCC"}
 
 
 @pytest.mark.django_db

@@ -143,6 +143,11 @@ class Socket:
     def heard(self, kind: str) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if frame["t"] == kind]
 
+    async def ended(self) -> None:
+        """Wait for the server's end of the socket; raises what it failed with."""
+        assert self._task is not None
+        await self._task
+
     @property
     def is_done(self) -> bool:
         """Whether the server has let go of the socket."""
@@ -344,8 +349,8 @@ class House:
         stop.result()
         del self.workers[worker.name]
 
-    async def match(self, mode: str = "friend", *, points: int = 3, level: str = "easy") -> str:
-        match_id = f"match{next(self._ids)}"
+    async def match(self, mode: str = "friend", *, points: int = 3, level: str = "easy", match_id: str = "") -> str:
+        match_id = match_id or f"match{next(self._ids)}"
         computer = PlayerSpec(side=1, kind="ai", identity=f"ai:{level}", name="Computer") if mode == "ai" else None
         spec = MatchSpec(
             id=match_id,

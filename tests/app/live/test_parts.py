@@ -1,16 +1,19 @@
 """The small parts: records, tokens, latency, metrics."""
 
 import dataclasses
+from itertools import product
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
+from live import socket as live_socket
 from live.latency import LatencyMeter
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
 from live.tokens import InvalidToken, SeatClaim, seat_token, seat_token_read
 
 CAP = 120_000
+OUTCOMES = ("completed", "forfeit", "client_left", "abandoned", "server_error")
 
 
 def test_records_survive_json() -> None:
@@ -120,10 +123,49 @@ async def test_a_match_shows_in_the_metrics(house: Any) -> None:
     assert value("matchpoint_ws_connections", consumer="match") == 0
 
 
+async def test_the_canary_is_counted_apart(house: Any) -> None:
+    names = {"started": {}, "finished": {"outcome": "completed"}}
+
+    def counted(mode: str) -> list[float]:
+        return [value(f"matchpoint_matches_{name}_total", mode=mode, **more) for name, more in names.items()]
+
+    await house.worker()
+    players, canary = counted("friend"), counted("canary")
+    match_id = await house.match(points=1, match_id="canaryAAAAAAAAAAAA")
+    ada = await house.player(match_id).join()
+    await house.player(match_id, "g:bob").join()
+    await house.clock.until(lambda: ada.is_over)
+    await house.settle()
+    assert counted("friend") == players
+    assert counted("canary") == [count + 1 for count in canary]
+    assert [record.spec.id for record in house.saved] == [match_id]
+
+
+async def test_a_fault_of_ours_at_the_door_counts_as_an_error(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(token: str) -> SeatClaim:
+        raise RuntimeError("broken")
+
+    results = ("accepted", "error", "gone")
+    before = [value("matchpoint_ws_connects_total", consumer="match", result=result) for result in results]
+    await house.worker()
+    ada, _ = await house.pair()
+    monkeypatch.setattr(live_socket, "seat_token_read", fails)
+    eve = await house.player(ada.match_id, "g:eve").join(pings=False)
+    with pytest.raises(RuntimeError, match="broken"):
+        await eve.socket.ended()
+    after = [value("matchpoint_ws_connects_total", consumer="match", result=result) for result in results]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [2, 1, 0]
+
+
+def test_the_objective_of_the_latency_is_a_bucket() -> None:
+    for name in ("input_broadcast", "event_loop_lag"):
+        assert REGISTRY.get_sample_value(f"matchpoint_{name}_seconds_bucket", {"le": "0.05"}) is not None
+
+
 def test_label_sets_exist_before_the_first_event() -> None:
-    for result in ("accepted", "auth_rejected", "error"):
+    for result in ("accepted", "auth_rejected", "capacity", "error"):
         labels = {"consumer": "match", "result": result}
         assert REGISTRY.get_sample_value("matchpoint_ws_connects_total", labels) is not None
-    for outcome in ("completed", "forfeit", "client_left", "abandoned", "server_error"):
-        labels = {"mode": "ai", "outcome": outcome}
+    for mode, outcome in product(("ai", "friend", "canary"), OUTCOMES):
+        labels = {"mode": mode, "outcome": outcome}
         assert REGISTRY.get_sample_value("matchpoint_matches_finished_total", labels) is not None
