@@ -7,7 +7,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
@@ -61,26 +61,30 @@ class Stage:
 def rounds(wanted: Iterable[Fault]) -> list[tuple[str, list[list[Fault]]]]:
     """The order of faults: rounds one after the other, each with its timings and its lanes, which go side by side."""
     those = list(wanted)
-    shared = sorted((fault for fault in those if fault.lane and not fault.is_true), key=lambda fault: fault.lane)
-    alone = [fault for fault in those if not fault.lane and not fault.is_true]
-    order = [("true", [[fault]]) for fault in those if fault.is_true]
-    lanes = [list(lane) for _, lane in groupby(shared, key=lambda fault: fault.lane)]
-    return order + ([("test", lanes)] if lanes else []) + [("test", [[fault]]) for fault in alone]
+    shared = sorted((fault for fault in those if fault.lane), key=lambda fault: (fault.round, fault.lane))
+    side_by_side = [
+        ("test", [list(lane) for _, lane in groupby(those_of_round, key=lambda fault: fault.lane)])
+        for _, those_of_round in groupby(shared, key=lambda fault: fault.round)
+    ]
+    alone = [("true" if fault.is_true else "test", [[fault]]) for fault in those if not fault.lane]
+    return [each for each in alone if each[0] == "true"] + side_by_side + [each for each in alone if each[0] == "test"]
 
 
 def drill_all(stage: Stage, wanted: list[Fault]) -> list[Outcome]:
     board = Board(stage.lab)
     driller = Driller(stage.lab, board, say)
     began = time.time()
-    outcomes: list[Outcome] = []
+    with ThreadPoolExecutor(16) as wakes:
 
-    def drill_lane(lane: list[Fault]) -> list[Outcome]:
-        return [driller.drill(fault) for fault in lane]
+        def drill_lane(lane: list[Fault]) -> list[Future[Outcome]]:
+            return [wakes.submit(driller.follow, driller.drill(fault)) for fault in lane]
 
-    for timings, lanes in rounds(wanted):
-        stage.timings(timings)
-        with ThreadPoolExecutor(len(lanes)) as pool:
-            outcomes += [outcome for lane in pool.map(drill_lane, lanes) for outcome in lane]
+        ends: list[Future[Outcome]] = []
+        for timings, lanes in rounds(wanted):
+            stage.timings(timings)
+            with ThreadPoolExecutor(len(lanes)) as pool:
+                ends += [end for lane in pool.map(drill_lane, lanes) for end in lane]
+        outcomes = [end.result() for end in ends]
     heard = board.heard(began)
     for notice in strangers(outcomes, heard):
         say(f"stranger: {notice.kind} of {notice.host} at {time.strftime('%H:%M:%S', time.localtime(notice.at))}")
@@ -125,6 +129,8 @@ def main() -> int:
     if not options.name:
         stage.timings("true")
     report.write()
+    if not options.name:
+        print("\nNot proven so far:", *report.missing(report.load()), sep="\n")
     failed = [outcome for outcome in outcomes if outcome.faults]
     print(f"\n{report.table({o.fault.name: report.result(o) for o in outcomes if not o.faults})}\n")
     print("\n".join(f"{outcome.fault.name}: {summary(outcome)}" for outcome in failed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,13 +24,19 @@ class Notice:
     is_resolved: bool
     at: float  # unix seconds
     host: str
+    way: str = "pager"  # or mail
+
+    @property
+    def counts(self) -> bool:
+        """Whether it came the way that is measured."""
+        return self.way == ("pager" if self.kind.severity == "page" else "mail")
 
 
 def from_pager(event: dict[str, Any]) -> list[Notice]:
     """What a page says."""
     return [
         Notice(
-            Kind(one["labels"]["alertname"], "page"),
+            Kind(one["labels"]["alertname"], one["labels"].get("severity", "page")),
             one["status"] == "resolved",
             event["at"],
             one["labels"].get("host", ""),
@@ -40,11 +46,14 @@ def from_pager(event: dict[str, Any]) -> list[Notice]:
 
 
 def from_mail(event: dict[str, Any]) -> list[Notice]:
-    """The tickets in a mail. That a page is over comes by mail as well, and is left to the pager."""
-    if event["subject"].startswith("[PAGE]"):
-        return []
-    said = [(Kind(name, "ticket"), bool(over), host or "") for over, name, host in _ALERT.findall(event["body"])]
-    return [Notice(kind, over, event["at"], host) for kind, over, host in said if kind in kinds()]
+    """What a mail says. The end of an alert that can be both is taken for that of its ticket; pages have the pager."""
+    is_page = event["subject"].startswith("[PAGE]")
+    found = []
+    for over, name, host in _ALERT.findall(event["body"]):
+        severities = ("page",) if is_page else ("ticket", "page")
+        known = [Kind(name, severity) for severity in severities if Kind(name, severity) in kinds()]
+        found += [Notice(kind, bool(over), event["at"], host, "mail") for kind in known[:1]]
+    return found
 
 
 class Board:
@@ -84,14 +93,14 @@ class Board:
                 said.add(Kind(alert["labels"]["alertname"], alert["labels"].get("severity", "")))
         return {kind for kind in said if kind.severity in ("page", "ticket")}
 
-    def clear(self, of: Iterable[Kind] | None = None, *, within_s: float) -> set[Kind]:
+    def clear(self, of: Iterable[Kind] | None = None, *, but: Collection[Kind] = (), within_s: float) -> set[Kind]:
         """Waits until nothing fires and no page is about to, at all or of these; returns what still is on the board."""
         wanted = None if of is None else set(of)
         deadline = time.monotonic() + within_s
         while True:
             left = self.alerts("firing") | self.held()
             left |= {kind for kind in self.alerts("pending") if kind.severity == "page"}
-            left = left if wanted is None else left & wanted
+            left = (left if wanted is None else left & wanted) - set(but)
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(3)

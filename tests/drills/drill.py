@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,7 @@ class Driller:
     lab: Lab
     board: Board
     say: Callable[[str], None]
+    _awake: set[Kind] = field(default_factory=set)  # what earlier faults left behind them, for a while
 
     def host(self, fault: Fault) -> str:
         """Where the fault is made: a host by its name, or the first of a tier."""
@@ -78,7 +79,7 @@ class Driller:
         outcome = Outcome(fault, time.time())
         try:
             self.on_host(fault, fault.setup, strict=True)
-            left = self.board.clear(fault.kinds if fault.lane else None, within_s=CLEAR_S)
+            left = self._clear(fault)
             if left:
                 outcome.faults.append(f"before it there was {_names(left)}")
             outcome.began = time.time()
@@ -94,12 +95,33 @@ class Driller:
             self._mend(fault, outcome)
         if not outcome.faults:
             self._await_resolution(outcome)
-        left = self.board.clear(fault.kinds if fault.lane else None, within_s=CLEAR_S)
+        self._awake |= set(fault.late)
+        left = self._clear(fault)
         if left:
             outcome.faults.append(f"{_names(left)} stayed after the repair")
         outcome.ended = time.time()
         self.say(f"{fault.name}: {summary(outcome)}")
         return outcome
+
+    def follow(self, outcome: Outcome) -> Outcome:
+        """Waits for what a fault that is mended leaves behind it, and for the end of that."""
+        late, within_s = outcome.fault.late, outcome.fault.resolves_within
+        if late:
+            if not outcome.faults:
+                self._await(outcome, outcome.notified, outcome.began, late, within_s, is_resolved=False)
+                self._await(outcome, outcome.resolved, outcome.mended, late, within_s, is_resolved=True)
+                missing = [kind for kind in late if not {kind} <= outcome.notified.keys() & outcome.resolved.keys()]
+                if missing:
+                    outcome.faults.append(f"{_names(missing)} did not come and go in its wake")
+            self.board.clear(late, within_s=CLEAR_S)
+            outcome.ended = time.time()
+            self._awake -= set(late)
+            self.say(f"{outcome.fault.name}, in its wake: {summary(outcome)}")
+        return outcome
+
+    def _clear(self, fault: Fault) -> set[Kind]:
+        """What is left on the board that a fault has to have for itself: of its own alerts, or at all."""
+        return self.board.clear(fault.kinds if fault.lane else None, but=self._awake, within_s=CLEAR_S)
 
     def _mend(self, fault: Fault, outcome: Outcome) -> None:
         for mend in (
@@ -116,7 +138,7 @@ class Driller:
         if fault.silence:
             self._await_silence(outcome)
             return
-        self._await(outcome, outcome.notified, outcome.began, fault.within, is_resolved=False)
+        self._await(outcome, outcome.notified, outcome.began, fault.kinds, fault.within, is_resolved=False)
         missing = [kind for kind in fault.kinds if kind not in outcome.notified]
         if missing:
             fires = self.board.alerts("firing") & set(missing)
@@ -140,7 +162,7 @@ class Driller:
                 time.sleep(1)
             outcome.resolved[Kind("Watchdog", "none")] = beats[0] - outcome.mended
             return
-        self._await(outcome, outcome.resolved, outcome.mended, fault.resolves_within, is_resolved=True)
+        self._await(outcome, outcome.resolved, outcome.mended, fault.kinds, fault.resolves_within, is_resolved=True)
         missing = [kind for kind in fault.kinds if kind not in outcome.resolved]
         if missing:
             outcome.faults.append(f"{_names(missing)} did not resolve in {fault.resolves_within:.0f} s")
@@ -156,14 +178,23 @@ class Driller:
         outcome.faults.append(f"heartbeats went on for {outcome.fault.within:.0f} s")
 
     def _await(
-        self, outcome: Outcome, into: dict[Kind, float], since: float, within_s: float, *, is_resolved: bool
+        self,
+        outcome: Outcome,
+        into: dict[Kind, float],
+        since: float,
+        kinds: Collection[Kind],
+        within_s: float,
+        *,
+        is_resolved: bool,
     ) -> None:
+        """Waits until all kinds have been heard since a time, and writes down how many seconds after it."""
         deadline = time.monotonic() + within_s
         while True:
             for notice in self.board.heard(since):
-                if notice.is_resolved == is_resolved and notice.kind in outcome.fault.kinds:
+                is_wanted = notice.is_resolved == is_resolved and notice.kind in kinds
+                if is_wanted and (notice.counts or outcome.fault.by_mail):
                     into.setdefault(notice.kind, notice.at - since)
-            if set(outcome.fault.kinds) <= set(into) or time.monotonic() > deadline:
+            if set(kinds) <= set(into) or time.monotonic() > deadline:
                 return
             time.sleep(1)
 
@@ -177,7 +208,7 @@ def strangers(outcomes: list[Outcome], heard: list[Notice]) -> list[Notice]:
         during = [outcome for outcome in outcomes if outcome.covers(notice.at)]
         owners = [outcome for outcome in during if outcome.fault.expects(notice.kind)]
         for outcome in owners:
-            if notice.kind not in outcome.fault.kinds:
+            if notice.kind not in (*outcome.fault.kinds, *outcome.fault.late):
                 outcome.heard.setdefault(notice.kind, notice.at - outcome.began)
         if not owners:
             nobodys.append(notice)

@@ -36,11 +36,14 @@ class Fault:
     fault: str
     page: tuple[str, ...] = ()
     ticket: tuple[str, ...] = ()
+    wake: tuple[str, ...] = ()  # tickets that its page holds back, and that come when the page is over
     silence: bool = False  # what is heard is that the dead man's switch hears nothing any more
     company: dict[str, str] = field(default_factory=dict)  # other alerts that belong to it, each with its reason
     host: str = "app"
     topology: str = "single"
     lane: str = ""  # faults of one lane come one after the other; without one, the fault comes alone
+    round: int = 1  # in which lanes of the same round go side by side
+    by_mail: bool = False  # its pages come by mail, because the pager does not hear
     promise: int = 0  # seconds within which its pages arrive with true timings
     load: int = 0  # matches of bots that are played meanwhile
     setup: str = ""
@@ -59,19 +62,24 @@ class Fault:
         return tuple(Kind(alert, severity) for severity in SEVERITIES for alert in getattr(self, severity))
 
     @property
+    def late(self) -> tuple[Kind, ...]:
+        """What is to be heard in the wake of it, at the latest."""
+        return tuple(Kind(alert, "ticket") for alert in self.wake)
+
+    @property
     def is_true(self) -> bool:
         """Whether it is measured with the timings that a site has."""
         return self.promise > 0
 
     def expects(self, kind: Kind) -> bool:
-        return kind in self.kinds or kind.alert in self.company
+        return kind in self.kinds or kind in self.late or kind.alert in self.company
 
 
 def _fault(entry: dict[str, Any], path: Path) -> Fault:
     unknown = set(entry) - {each.name for each in fields(Fault)}
     if unknown:
         raise ValueError(f"{path.name}: {entry.get('name')}: unknown fields {', '.join(sorted(unknown))}")
-    made = {key: tuple(value) if key in SEVERITIES else value for key, value in entry.items()}
+    made = {key: tuple(value) if key in (*SEVERITIES, "wake") else value for key, value in entry.items()}
     return Fault(**made)
 
 

@@ -39,3 +39,142 @@ run_on() {
 stop_run() {
   systemctl stop "drill-$1" 2>/dev/null || true
 }
+
+# connections_up_to N: so many connections to PostgreSQL in all
+connections_up_to() {
+  taken=$(sql postgres "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()")
+  run_on connections --uid=postgres sh -c "
+    for i in \$(seq $(($1 - taken))); do psql -d postgres -qAtc 'select pg_sleep(900)' & done
+    wait"
+}
+
+# The game's own user, who may do all that fills and publishes
+valkey_url() {
+  (. /etc/matchpoint/app.env && echo "$MATCHPOINT_VALKEY_URL")
+}
+
+valkey() {
+  valkey-cli -u "$(valkey_url)" --no-auth-warning "$@"
+}
+
+# valkey_fill PERCENT: of its memory
+valkey_fill() {
+  valkey eval '
+    local info = redis.call("info", "memory")
+    local used = function() return tonumber(redis.call("info", "memory"):match("used_memory:(%d+)")) end
+    local till = tonumber(info:match("\nmaxmemory:(%d+)")) * tonumber(ARGV[1]) / 100
+    local n = 0
+    while used() + 300000 < till do
+      n = n + 1
+      redis.call("set", "drill:" .. n, string.rep("x", 250000))
+    end
+    return n' 0 "$1"
+}
+
+valkey_drain() {
+  valkey eval '
+    local n = 1
+    while redis.call("unlink", "drill:" .. n) == 1 do n = n + 1 end
+    return n' 0
+}
+
+# memory_group MEGABYTES: a group of processes that has no more; says where it is
+memory_group() {
+  tree=/sys/fs/cgroup
+  [ -d $tree/memory ] && tree=$tree/memory
+  mount -o remount,bind,rw "$tree" 2> /dev/null || true
+  mkdir -p "$tree/drill"
+  if [ -e "$tree/drill/memory.max" ]; then
+    echo "${1}M" > "$tree/drill/memory.max"
+    echo 0 > "$tree/drill/memory.swap.max"
+  else
+    echo "${1}M" > "$tree/drill/memory.limit_in_bytes"
+  fi
+  echo "$tree/drill"
+}
+
+memory_group_remove() {
+  rmdir /sys/fs/cgroup/memory/drill 2> /dev/null || rmdir /sys/fs/cgroup/drill
+}
+
+# The units of the game's workers that start with the host
+workers() {
+  systemctl list-unit-files --state=enabled --no-legend 'matchpoint-web@*' 'matchpoint-live@*' | awk '$1 !~ /@\.service/ {print $1}'
+}
+
+# metric NAME: of the files that the node exporter reads
+metric() {
+  sed -n "s/^$1 //p" /var/lib/prometheus/node-exporter/*.prom
+}
+
+# block HOOK RULE...: a rule before the host's own firewall, for the host itself as well; unblock takes all away
+block() {
+  nft add table inet drill
+  nft add chain inet drill "$1" "{ type filter hook $1 priority -300; }"
+  hook=$1
+  shift
+  nft add rule inet drill "$hook" "$@"
+}
+
+unblock() {
+  nft delete table inet drill
+}
+
+# serve_certificate DAYS: nginx gets a certificate that is valid so long, of a CA that the monitoring trusts for the drill
+serve_certificate() {
+  mkdir /run/drill-tls
+  readlink /etc/matchpoint/tls/current > /run/drill-tls/before
+  make_certificate "$1"
+  for ca in /etc/prometheus/probe-ca.pem /etc/matchpoint/canary-ca.pem; do
+    [ -e $ca ] || continue
+    cp -a $ca /run/drill-tls/
+    cat /run/drill-tls/ca.pem >> $ca
+  done
+  ln -sfnT /run/drill-tls /etc/matchpoint/tls/current
+  systemctl reload nginx
+}
+
+make_certificate() {
+  (
+    cd /run/drill-tls
+    . /etc/matchpoint/app.env
+    echo "subjectAltName=DNS:$MATCHPOINT_DOMAIN" > names
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 800 -subj "/CN=Drills" -keyout ca.key -out ca.pem
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=drill" -keyout privkey.pem -out request
+    openssl x509 -req -in request -CA ca.pem -CAkey ca.key -days "$1" -extfile names -out certificate
+    cat certificate ca.pem > fullchain.pem
+  ) 2> /dev/null
+}
+
+# Back to the site's own certificate
+restore_certificate() {
+  ln -sfnT "$(cat /run/drill-tls/before)" /etc/matchpoint/tls/current
+  systemctl reload nginx
+  for ca in /etc/prometheus/probe-ca.pem /etc/matchpoint/canary-ca.pem; do
+    [ ! -e "/run/drill-tls/$(basename $ca)" ] || cat "/run/drill-tls/$(basename $ca)" > $ca
+  done
+  rm -r /run/drill-tls
+}
+
+# other_release WORKERS FILE EXPRESSION: some workers run a copy of the release in which sed changed a file
+other_release() {
+  own=$(readlink -f /opt/matchpoint/current)
+  cp -a "$own" /opt/matchpoint/releases/drill
+  sed -i "$3" "/opt/matchpoint/releases/drill/$2"
+  ! cmp -s "$own/$2" "/opt/matchpoint/releases/drill/$2"
+  find /opt/matchpoint/releases/drill/app -name '*.pyc' -delete
+  sed "s#/releases/$(basename "$own")/#/releases/drill/#g" /etc/matchpoint/release.env > /run/drill-release.env
+  for unit in $(workers | grep -E "$1"); do
+    mkdir -p "/run/systemd/system/$unit.d"
+    printf '[Service]\nEnvironmentFile=/run/drill-release.env\n' > "/run/systemd/system/$unit.d/drill.conf"
+  done
+  systemctl daemon-reload
+  systemctl restart $(workers | grep -E "$1")
+}
+
+own_release() {
+  rm -f /run/systemd/system/matchpoint-*@*.service.d/drill.conf
+  systemctl daemon-reload
+  systemctl restart $(workers | grep -E "$1")
+  rm -rf /opt/matchpoint/releases/drill /run/drill-release.env
+}

@@ -1,4 +1,4 @@
-"""The test profile: the rules with an hour made a minute, and Alertmanager without its patience for tickets.
+"""The test profile: the rules without their patience, and Alertmanager without its own for tickets.
 
 It is made from `monitoring/rules` at every run, and no copy of anything: what it changes is every `for`, every
 `keep_firing_for` and every range and offset of an expression that is longer than a minute. Thresholds, labels, joins
@@ -17,8 +17,8 @@ import yaml
 from tests.drills.model import RULES, seconds
 
 LONG_S: Final = 60  # what is not longer stays as it is
-SHRINK: Final = 60
-PATIENCE_S: Final = 30  # two scrapes, at least
+PATIENCE_S: Final = 30  # two scrapes
+SHRINK: Final = 120  # what an expression looks back
 RANGE_S: Final = 60  # four scrapes, at least
 TICKETS: Final = {"group_wait": "10s", "group_interval": "20s"}
 
@@ -28,29 +28,31 @@ _RANGE = re.compile(rf"\[({_DURATION})(:(?:{_DURATION})?)?\]")
 _OFFSET = re.compile(rf"\boffset\s+({_DURATION})")
 
 
-def shorter(duration: str, at_least_s: int) -> str:
-    """A duration of the profile."""
+def patience(duration: str) -> str:
+    """How long a rule of the profile waits."""
+    return duration if seconds(duration) <= LONG_S else f"{PATIENCE_S}s"
+
+
+def back(duration: str) -> str:
+    """How far an expression of the profile looks back."""
     true_s = seconds(duration)
-    return duration if true_s <= LONG_S else f"{max(at_least_s, round(true_s / SHRINK))}s"
+    return duration if true_s <= LONG_S else f"{max(RANGE_S, round(true_s / SHRINK))}s"
 
 
 def expression(promql: str) -> str:
     """An expression that looks back less."""
 
     def ranged(found: re.Match[str]) -> str:
-        step = ":" + (shorter(found[2][1:], PATIENCE_S) if found[2][1:] else "") if found[2] else ""
-        return f"[{shorter(found[1], RANGE_S)}{step}]"
+        step = ":" + (patience(found[2][1:]) if found[2][1:] else "") if found[2] else ""
+        return f"[{back(found[1])}{step}]"
 
-    return _OFFSET.sub(lambda found: f"offset {shorter(found[1], RANGE_S)}", _RANGE.sub(ranged, promql))
+    return _OFFSET.sub(lambda found: f"offset {back(found[1])}", _RANGE.sub(ranged, promql))
 
 
 def rule(true: dict[str, Any]) -> dict[str, Any]:
     """A rule of the profile, from one of a site."""
     made = true | {"expr": expression(str(true["expr"]))}
-    for patience in ("for", "keep_firing_for"):
-        if patience in true:
-            made[patience] = shorter(true[patience], PATIENCE_S)
-    return made
+    return made | {name: patience(true[name]) for name in ("for", "keep_firing_for") if name in true}
 
 
 def write(folder: Path, rules: Path = RULES) -> Path:

@@ -43,7 +43,7 @@ def save(passed: list[Outcome]) -> None:
     """Keeps the results of faults that passed, and forgets faults that are no more."""
     results = load() | {outcome.fault.name: result(outcome) for outcome in passed}
     known = {fault.name: results[fault.name] for fault in faults() if fault.name in results}
-    known |= {name: kept for name, kept in results.items() if name.startswith("quiet")}
+    known |= {name: kept for name, kept in results.items() if name == "quiet"}
     RESULTS.write_text(json.dumps(known, indent=1) + "\n")
 
 
@@ -73,32 +73,23 @@ def proven(results: dict[str, dict[str, Any]]) -> set[Kind]:
     return {Kind(alert["alert"], alert["severity"]) for kept in results.values() for alert in kept.get("alerts", [])}
 
 
+def missing(results: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each alert that was not proven."""
+    left = sorted(str(kind) for kind in set(kinds()) - proven(results))
+    return [f"{kind}: {unproven().get(kind, 'its drill has not passed')}" for kind in left]
+
+
 def measured(results: dict[str, dict[str, Any]]) -> str:
     """The part of docs/drills.md that is written by machine."""
-    drills = {name: kept for name, kept in results.items() if not name.startswith("quiet")}
-    have, every = proven(drills), set(kinds())
-    counts = [
-        f"{len([kind for kind in every & have if kind.severity == severity])} of"
-        f" {len([kind for kind in every if kind.severity == severity])} {severity}s"
-        for severity in ("page", "ticket")
-    ]
-    parts = [f"Proven: {' and '.join(counts)}.", "", "## The matrix", "", table(drills), "", "## Company", ""]
-    company = [f"* {fault.fault}: {alert}, {reason}" for fault in faults() for alert, reason in fault.company.items()]
-    parts += [*company, "", "## Not proven", ""] if company else ["None is allowed.", "", "## Not proven", ""]
-    missing = sorted(str(kind) for kind in every - have)
-    parts += [f"* {kind}: {unproven().get(kind, 'its drill has not passed yet')}" for kind in missing] or ["Nothing."]
+    drills = {name: kept for name, kept in results.items() if name != "quiet"}
+    company = [f"* {fault.fault}: {name}, {why}" for fault in faults() for name, why in fault.company.items()]
+    parts = ["## The matrix", "", table(drills), "", "## What may come along", "", *company]
+    parts += ["", "## Tickets without a drill", "", *(f"* {kind}: {why}" for kind, why in unproven().items())]
     if "quiet" in results:
         quiet = results["quiet"]
-        parts += [
-            "",
-            f"## The quiet run ({quiet['on']}, true timings)",
-            "",
-            "| what | seconds | pages | tickets |",
-            "|---|---|---|---|",
-        ]
-        parts += [
-            f"| {step['what']} | {step['seconds']} | {step['pages']} | {step['tickets']} |" for step in quiet["steps"]
-        ]
+        parts += ["", f"## The quiet run ({quiet['on']}, true timings)", "", row("what", "seconds", "pages", "tickets")]
+        parts += ["|---|---|---|---|"]
+        parts += [row(*(step[key] for key in ("what", "seconds", "pages", "tickets"))) for step in quiet["steps"]]
     return "\n".join(parts) + "\n"
 
 
