@@ -5,12 +5,13 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
-    ALERT,
+    ALERTS_BY_SEVERITY,
     DOWN_UP,
     FAILED_OK,
     GREEN,
     ONE_IS_GOOD,
     RED,
+    SEVERITIES,
     YELLOW,
     ZERO_IS_GOOD,
     Column,
@@ -89,14 +90,9 @@ NOW = [
 ALERTS = [
     states(
         "Alerts",
-        [
-            Query(
-                'max by (alertname, host, severity) (ALERTS{alertstate="firing"})',
-                ALERT,
-            )
-        ],
-        "Alerts that fired. Watchdog always does. Bad: any other in red.",
-        mapping=None,
+        [ALERTS_BY_SEVERITY],
+        "Alerts that fired. Watchdog always does. Bad: red, which has called somebody; yellow waits for working hours.",
+        mapping=SEVERITIES,
         missing="not even Watchdog",
     ),
     table(

@@ -4,13 +4,14 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
-    ALERT,
+    ALERTS_BY_SEVERITY,
     DOWN_UP,
     FAILED_OK,
     GREEN,
     ONE_IS_GOOD,
     PERCENTILE_COLORS,
     RED,
+    SEVERITIES,
     STATUS_COLORS,
     YELLOW,
     ZERO_IS_GOOD,
@@ -143,14 +144,10 @@ SERVICES = [
     ),
     states(
         "Alerts",
-        [
-            Query(
-                'max by (alertname, host, severity) (ALERTS{alertstate="firing"})',
-                ALERT,
-            )
-        ],
-        "Alerts that fired. Watchdog always does: without it nothing would be delivered. Bad: any other in red.",
-        mapping=None,
+        [ALERTS_BY_SEVERITY],
+        "Alerts that fired. Watchdog always does: without it nothing would be delivered. Bad: red, which has called "
+        "somebody; yellow waits for working hours.",
+        mapping=SEVERITIES,
         missing="not even Watchdog",
         height=9,
     ),

@@ -40,7 +40,6 @@ Steps = Sequence[tuple[float | None, str]]
 INFORMATION: Steps = ((None, BLUE),)  # nothing about it is bad
 ZERO_IS_GOOD: Steps = ((None, GREEN), (1, RED))
 ONE_IS_GOOD: Steps = ((None, RED), (1, GREEN))
-ALERT = "{{severity}} {{alertname}} {{host}}"  # the legend of one
 # Colours that mean the same on every dashboard
 STATUS_COLORS = {"1xx": PURPLE, "2xx": GREEN, "3xx": BLUE, "4xx": YELLOW, "5xx": RED}
 PERCENTILE_COLORS = {"p50": GREEN, "p95": YELLOW, "p99": ORANGE}
@@ -60,7 +59,7 @@ DOWN_UP = value_map(v0=("down", RED), v1=("up", GREEN))
 FAILED_OK = value_map(v0=("failed", RED), v1=("ok", GREEN))
 NO_YES = value_map(v0=("no", GREEN), v1=("yes", YELLOW))
 STANDBY_PRIMARY = value_map(v0=("standby", YELLOW), v1=("primary", GREEN))
-FIRING = value_map(v1=("firing", RED))
+SEVERITIES = value_map(v1=("always", GREEN), v2=("ticket", YELLOW), v3=("page", RED))
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,15 @@ class Query:
 
     expr: str
     legend: str = ""
+
+
+ALERTS_BY_SEVERITY = Query(
+    " or ".join(
+        f'{worth} * max by (alertname, host, severity) (ALERTS{{alertstate="firing",severity="{severity}"}})'
+        for worth, severity in ((3, "page"), (2, "ticket"), (1, "none"))
+    ),
+    "{{alertname}} {{host}}",
+)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ NOW = [
         steps=((None, YELLOW), (0.95, GREEN)),
     ),
     number(
-        "Longest transaction now",
+        "Oldest transaction",
         f'max(pg_stat_activity_max_tx_duration{{{GAME},state!="idle"}})',
         "How long the oldest open transaction has been open. Bad: above 10 minutes; rows of before cannot be cleared. "
         "Watched by PostgresLongTransaction.",

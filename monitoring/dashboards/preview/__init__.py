@@ -1,0 +1,1 @@
+"""Pictures of the dashboards without a Grafana: ``python -m monitoring.dashboards.preview --help``."""
