@@ -49,6 +49,13 @@ class Side:
     closes: list[Record] = field(default_factory=list)
     silences: list[Record] = field(default_factory=list)
     over: Record | None = None
+    missed: Record | None = None
+
+    @property
+    def ended_at(self) -> float:
+        """When the player knew the end; infinite before."""
+        end = self.over or self.missed
+        return end["t"] if end else inf
 
 
 @dataclass
@@ -62,7 +69,7 @@ class Match:
 
     @property
     def is_over(self) -> bool:
-        return all(side.over for side in self.sides)
+        return self.ended_at < inf and any(side.over for side in self.sides)
 
     @property
     def is_settled(self) -> bool:
@@ -72,7 +79,7 @@ class Match:
     @property
     def ended_at(self) -> float:
         """When both players knew the end; infinite while it is played."""
-        return max(side.over["t"] if side.over else inf for side in self.sides)
+        return max(side.ended_at for side in self.sides)
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,8 @@ class Run:
                     side.points.append(Point(**{key: record[key] for key in keys}, score=_score(record["score"])))
                 case "over":
                     side.over = record
+                case "missed":
+                    side.missed = record
                 case "serve" | "open" | "close" | "silence":
                     getattr(side, f"{kind}s").append(record)
 
@@ -172,15 +181,21 @@ class Run:
 # Integrity
 
 
-def faults(match: Match, rows: Sequence[Stored]) -> list[str]:
-    """What is wrong with a match that should be over by now; `rows` is what the database has under its id."""
+def faults(match: Match, rows: Sequence[Stored], *, may_miss: bool = False) -> list[str]:
+    """What is wrong with a match that should be over by now; `rows` is what the database has under its id.
+
+    `may_miss`: sockets were cut on purpose. A rally is played to its end without a player who is gone, and may have
+    been the last one.
+    """
     wrong = [f"a player could not go on: {why}" for why in match.lost]
     if not match.is_over:
         return wrong or ["it has not ended"]
     for number, side in enumerate(match.sides):
         wrong += [f"side {number} {fault}" for fault in _order_faults(side)]
+        if side.missed and not may_miss:
+            wrong.append(f"side {number} was away when it ended")
     ends = [(_score(side.over["score"]), side.over["winner"], side.over["reason"]) for side in match.sides if side.over]
-    if ends[0] != ends[1]:
+    if ends[0] != ends[-1]:
         wrong.append(f"the players saw different ends: {ends}")
     if any(reason != "score" for _, _, reason in ends):
         wrong.append(f"it ended by {ends[0][2]} and not by score")
@@ -347,7 +362,8 @@ def report(
         for record in side.silences
         if since <= record["t"] <= until
     ]
-    wrong = {match.id: found for match in matches if (found := faults(match, rows.get(match.id, [])))}
+    judged = {match.id: faults(match, rows.get(match.id, []), may_miss=bool(dead)) for match in matches}
+    wrong = {match_id: found for match_id, found in judged.items() if found}
     return Report(
         seconds=until - since,
         matches=len(matches),

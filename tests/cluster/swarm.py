@@ -18,6 +18,7 @@ Times `t` are unix seconds that never jump (the wall clock at the start, and the
     point   m side worker v mt by score  decided; `mt` is the time of the match (µs), `by` the side that scored
     silence m side s                   nothing had come for so long (over 2 s) until now
     over    m side v score reason winner
+    missed  m side                     the match was over when the player, whose socket was lost, came back
     lost    m side why                 the player could not go on
     stored  m score winner reason      the site answers with the recorded result: it is acknowledged
     missing m why                      the result was not recorded in time
@@ -44,7 +45,7 @@ import uvloop
 
 import engine
 from live.bot_player import Player, play_together
-from live.bot_site import TIMEOUT_S, Failure, Seat, Site, Unavailable
+from live.bot_site import TIMEOUT_S, Failure, Over, Seat, Site, Unavailable
 
 NO_HANDSHAKE: Final = -1
 SILENCE_S: Final = 2.0  # pongs come every second
@@ -191,6 +192,9 @@ class Bot(Player):
         try:
             await super().play()
         except Failure as error:
+            if isinstance(error.__cause__, Over):
+                self._note("missed")
+                return
             self._note("lost", why=str(error))
             raise
         state = self.state

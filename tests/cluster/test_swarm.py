@@ -92,6 +92,15 @@ def test_a_player_who_could_not_go_on_is_a_fault() -> None:
     assert "no way in" in wrong([*good(), lost])
 
 
+def test_an_end_that_a_player_missed_is_a_fault_unless_sockets_were_cut() -> None:
+    missed = {"k": "missed", "t": 26.0, **seat(1)}
+    records = [record for record in good() if (record["k"], record.get("side")) != ("over", 1)]
+    assert "not ended" in wrong(records)
+    assert wrong([*records, missed]) == "side 1 was away when it ended"
+    run = Run.of(sorted([*records, missed], key=lambda record: record["t"]))
+    assert faults(run.matches["m1"], [ROW], may_miss=True) == []
+
+
 def test_a_match_that_ends_by_forfeit_is_a_fault() -> None:
     records = [record | ({"reason": "forfeit"} if record["k"] in ("over", "stored") else {}) for record in good()]
     assert "ended by forfeit" in wrong(records, Stored((2, 0), 0, "forfeit", ROW.points))
