@@ -24,6 +24,11 @@ class Runbook:
     text: str
 
     @property
+    def severities(self) -> list[str]:
+        """Page, ticket, or both; the file may say in a sentence when which."""
+        return [each for each in ("page", "ticket") if each in self.severity.split()]
+
+    @property
     def severity(self) -> str:
         return self.facts.get("severity", "")
 
@@ -87,7 +92,7 @@ def _fence(self: RendererHTML, tokens: Any, index: int, options: Any, env: Any) 
     kind = token.info.partition(" ")[2]
     caption = f'<figcaption class="command-kind">{_KINDS[kind]}</figcaption>' if kind in _KINDS else ""
     name = f"command command-{kind}" if kind in _KINDS else "command"
-    code = f'<pre tabindex="0"><code>{escape(token.content.rstrip())}</code></pre>'
+    code = f"<pre><code>{escape(token.content.rstrip())}</code></pre>"
     return f'<figure class="{name}">{caption}{code}</figure>\n'
 
 

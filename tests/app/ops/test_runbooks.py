@@ -86,5 +86,15 @@ def test_the_index_finds_words_in_text_and_name(oncall: Client, book: Path) -> N
     assert "None has these words" in oncall.get("/ops/runbooks/", {"q": "<nothing>"}).content.decode()
 
 
+def test_a_severity_may_be_a_sentence(book: Path) -> None:
+    some = runbook_get("SomeAlert")
+    assert some
+    assert some.severities == ["page"]
+    book.write_text(book.read_text().replace("severity: page", "severity: ticket below 10 %, page below 5 %"))
+    some = runbook_get("SomeAlert")
+    assert some
+    assert some.severities == ["page", "ticket"]
+
+
 def test_names_are_those_of_files() -> None:
     assert runbook_names() == [file.stem for file in FILES if file.stem != "README"]
