@@ -152,8 +152,6 @@ def recorded(one: Slo, windows: dict[str, list[Window]], period: str) -> list[di
     for span in sorted({pair.long for pair in pairs}, key=seconds):
         # A sum, because an average would take the first bad minute of a new site for a bad day
         expr = f"sum_over_time(slo:sli_error_events:rate5m{one.selector}[{span}]) * {INTERVAL}"
-        if span in RAW:
-            expr = f"(({one.query('error', span)})\nor 0 * ({one.query('total', span)}))\n* {seconds(span)}"
         rules.append(rule(f"slo:sli_error_events:increase{span}", expr, one.labels))
     rules.append(rule(f"slo:sli_error:ratio_rate{period}", ratio(one, period), one.labels | {"sloth_window": period}))
     return rules

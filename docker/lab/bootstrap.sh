@@ -53,6 +53,27 @@ from_package() {
   say "None of the packages $* could be fetched, and one of them has $command. Is there a network, and an apt source?"; exit 1
 }
 
+# from_targets: takes Alertmanager and its tool out of the package that the hosts have, whichever release this machine is. Debian's
+# Alertmanager reads its own templates from /usr/share; here they are in the checkout, below its working directory.
+from_targets() {
+  [ -x .tools/bin/alertmanager ] && return 0
+  local scratch options
+  scratch=$(mktemp -d .cache/package.XXXX)
+  mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial" .tools/share/prometheus
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$scratch/sources.list"
+  options=(-q -o Dir::Etc::SourceList="$PWD/$scratch/sources.list" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$PWD/$scratch/lists"
+    -o Dir::Cache="$PWD/$scratch/cache")
+  say "Taking Alertmanager out of Debian 13's package"
+  (cd "$scratch" && apt-get "${options[@]}" update && apt-get "${options[@]}" download prometheus-alertmanager && dpkg -x ./*.deb .) \
+    >.cache/alertmanager.log 2>&1 || { tail -n 5 .cache/alertmanager.log >&2; say "Debian 13's Alertmanager could not be fetched."; exit 1; }
+  cp -r "$scratch/usr/share/prometheus/alertmanager" .tools/share/prometheus/
+  cp "$scratch/usr/bin/amtool" .tools/bin/
+  LC_ALL=C sed 's#/usr/share/prometheus/alertmanager#././/share/prometheus/alertmanager#g' "$scratch/usr/bin/prometheus-alertmanager" \
+    >"$scratch/alertmanager"
+  chmod +x "$scratch/alertmanager" && mv "$scratch/alertmanager" .tools/bin/
+  rm -rf "$scratch"
+}
+
 parts=("${@:-python}")
 for part in "${parts[@]}"; do
   case $part in
@@ -62,7 +83,7 @@ for part in "${parts[@]}"; do
       need ssh openssh-client; need zstd zstd; need mmdebstrap mmdebstrap; need iptables iptables; need ip iproute2
       docker info >/dev/null 2>&1 || need dockerd docker.io
       ;;
-    rules) ;;
+    rules) [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring) ;;
     node) need node nodejs ;;
     browser) need chromium chromium; need certutil libnss3-tools ;;
     lint) need shellcheck shellcheck; need npm npm ;;
@@ -73,7 +94,7 @@ install_missing
 for part in "${parts[@]}"; do
   if [ "$part" = rules ]; then
     from_package promtool promtool prometheus
-    from_package amtool prometheus-alertmanager
+    from_targets
     from_package mtail mtail
   fi
 done

@@ -80,18 +80,32 @@ def role_vars(role: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / "roles" / role / "vars/main.yml").read_text())
 
 
-def role_template(role: str, template: str, **settings: Any) -> str:
-    """A role's template, rendered by Ansible with the role's defaults and these settings."""
+def _templar(role: str, settings: dict[str, Any]) -> Any:
+    """Ansible's own, with a role's defaults, its internal settings and these settings."""
     from ansible.parsing.dataloader import DataLoader
-    from ansible.template import Templar, trust_as_template
+    from ansible.template import Templar
 
     loader = DataLoader()
-    folder = ROOT / "roles" / role
     variables: dict[str, Any] = {"ansible_managed": "Ansible managed"}
     for source in ("defaults", "vars"):
-        variables |= loader.load_from_file(str(folder / source / "main.yml"), trusted_as_template=True) or {}
-    text = (folder / "templates" / f"{template}.j2").read_text()
+        path = ROOT / "roles" / role / source / "main.yml"
+        variables |= loader.load_from_file(str(path), trusted_as_template=True) or {}
+    return Templar(loader=loader, variables=variables | settings)
+
+
+def role_value(role: str, name: str, **settings: Any) -> Any:
+    """What a setting of a role is worth, with these settings."""
+    from ansible.template import trust_as_template
+
+    return _templar(role, settings).template(trust_as_template(f"{{{{ {name} }}}}"))
+
+
+def role_template(role: str, template: str, **settings: Any) -> str:
+    """A role's template, rendered by Ansible with the role's defaults and these settings."""
+    from ansible.template import trust_as_template
+
+    text = (ROOT / "roles" / role / "templates" / f"{template}.j2").read_text()
     # Ansible's own way to read templates: blocks take their line break along
-    templar = Templar(loader=loader, variables=variables | settings)
+    templar = _templar(role, settings).copy_with_new_env()
     overrides = {"trim_blocks": True, "keep_trailing_newline": True}
-    return str(templar.copy_with_new_env().template(trust_as_template(text), overrides=overrides) or "")
+    return str(templar.template(trust_as_template(text), overrides=overrides) or "")
