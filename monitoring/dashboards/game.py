@@ -305,7 +305,8 @@ RESULTS = [
         "Leases renewed",
         [
             Query(
-                'time() - max by (worker) (matchpoint_directory_last_beat_timestamp_seconds{job="live",host=~"$host"})',
+                'time() - max by (worker) (matchpoint_directory_last_beat_timestamp_seconds{job="live",host=~"$host"} '
+                "> 0)",
                 "{{worker}}",
             )
         ],

@@ -30,7 +30,7 @@ NOW = [
     number(
         "Watchdog",
         'max(ALERTS{alertname="Watchdog",alertstate="firing"}) or vector(0)',
-        "The alert that always fires, and tells somebody outside that alerts are delivered. Bad: down. "
+        "Watchdog always fires, and tells somebody outside that alerts are delivered. Bad: down. "
         "The dead man's switch hears it; nothing in here could say that it is gone.",
         mapping=DOWN_UP,
         steps=ONE_IS_GOOD,
@@ -60,7 +60,7 @@ NOW = [
         steps=ZERO_IS_GOOD,
     ),
     number(
-        "Notifications failed, 1 h",
+        "Undelivered, 1 h",
         'sum(increase(alertmanager_notifications_failed_total{job="alertmanager"}[1h]))',
         "Messages that a receiver did not take, in an hour; they are tried again. Bad: any. "
         "Watched by AlertDeliveryFailing.",
@@ -202,15 +202,24 @@ SCRAPING = [
         "Watched by TargetDown.",
         height=10,
     ),
-    lines(
+    table(
         "Targets expected",
+        {"job": "Kind"},
         [
-            Query("max by (job) (matchpoint_expected_targets)", "{{job}} of the inventory"),
-            Query("count by (job) (up)", "{{job}} scraped"),
+            Column("In the inventory", "max by (job) (matchpoint_expected_targets)", decimals=0),
+            Column("Known to Prometheus", "count by (job) (up)", decimals=0),
+            Column("That answer", "sum by (job) (up)", decimals=0),
+            Column(
+                "Missing",
+                "max by (job) (matchpoint_expected_targets)"
+                " - on (job) (sum by (job) (up) or 0 * max by (job) (matchpoint_expected_targets))",
+                steps=((None, GREEN), (1, RED)),
+                decimals=0,
+            ),
         ],
-        "How many targets of each kind the inventory has, and how many Prometheus asks. Bad: fewer. "
-        "Watched by TargetsMissing.",
-        width=12,
+        "How many targets of each kind the inventory has, how many Prometheus asks, and how many answer. Bad: missing "
+        "ones. "
+        "Watched by TargetsMissing and TargetDown.",
         height=10,
     ),
     states(
@@ -275,11 +284,13 @@ STORAGE = [
         "Duration of rules",
         [
             Query(
-                f"topk(8, max by (rule_group) (prometheus_rule_group_last_duration_seconds{{{PROMETHEUS}}}))",
-                "{{rule_group}}",
-            )
+                f"max by (host) (prometheus_rule_group_last_duration_seconds{{{PROMETHEUS}}})", "slowest group {{host}}"
+            ),
+            Query(
+                f"sum by (host) (prometheus_rule_group_last_duration_seconds{{{PROMETHEUS}}})", "all groups {{host}}"
+            ),
         ],
-        "How long the slowest groups of rules took. Bad: near 15 s, then evaluations are left out.",
+        "How long rules took, each group every 15 s. Bad: near 15 s, then evaluations are left out.",
         unit=units.Seconds,
     ),
     lines(

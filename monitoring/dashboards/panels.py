@@ -43,6 +43,7 @@ ONE_IS_GOOD: Steps = ((None, RED), (1, GREEN))
 # Colours that mean the same on every dashboard
 STATUS_COLORS = {"1xx": PURPLE, "2xx": GREEN, "3xx": BLUE, "4xx": YELLOW, "5xx": RED}
 PERCENTILE_COLORS = {"p50": GREEN, "p95": YELLOW, "p99": ORANGE}
+LIMITS = {"limit", "aim", "promised"}  # series that others are compared with
 
 
 def value_map(**texts: tuple[str, str]) -> models.ValueMap:
@@ -173,7 +174,7 @@ def dial(
     height: int = 4,
 ) -> Tile:
     """A share of what there is, now, from none to all."""
-    panel = gauge.Panel().unit(units.PercentUnit).min(0).max(1).decimals(0).thresholds(thresholds(steps))
+    panel = gauge.Panel().unit(units.PercentUnit).min(0).max(1).decimals(1).thresholds(thresholds(steps))
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     return _tile(panel, title, description, [Query(expr)], now=True, size=(width, height), missing=missing)
 
@@ -207,6 +208,7 @@ def lines(
     description: str,
     *,
     unit: str = units.NoUnit,
+    minimum: float = 0,
     maximum: float | None = None,
     below_zero: bool = False,
     stacked: bool = False,
@@ -217,7 +219,9 @@ def lines(
     height: int = 8,
 ) -> Tile:
     """Series over time, from zero; ``steps`` are dashed lines. A name has one colour wherever it is."""
-    panel = timeseries.Panel().unit(unit).line_width(1).fill_opacity(60 if stacked else 8)
+    # no lines around areas: that of a series without a value would lie on the one below it
+    panel = timeseries.Panel().unit(unit).line_width(0 if stacked else 1)
+    panel.fill_opacity(70 if stacked else 0 if below_zero else 8)
     panel.show_points(common_models.VisibilityMode.NEVER)
     panel.tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI))
     panel.color_scheme(build.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
@@ -230,7 +234,7 @@ def lines(
     if below_zero:
         panel.axis_centered_zero(True)
     else:
-        panel.min(0)
+        panel.min(minimum)
     if stacked:
         panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL).group("A"))
     if maximum is not None:
@@ -239,8 +243,12 @@ def lines(
         panel.thresholds(thresholds(steps))
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.DASHED))
     for name, color in (colors or {}).items():
-        fixed = models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": color})
-        panel.override_by_regexp(f"/^{name}( |$)/", [fixed])
+        look: dict[str, object] = {"color": {"mode": "fixed", "fixedColor": color}}
+        if name in LIMITS:
+            look |= {"custom.fillOpacity": 0, "custom.lineStyle": {"fill": "dash", "dash": [8, 6]}}
+        panel.override_by_regexp(
+            f"/^{name}( |$)/", [models.DynamicConfigValue(id_val=what, value=value) for what, value in look.items()]
+        )
     return _tile(panel, title, description, queries, now=False, size=(width, height), missing=missing)
 
 

@@ -29,7 +29,9 @@ RATE = "$__rate_interval"
 SECONDS_OF_QUERY = f"sum by (queryid) (increase(pg_stat_statements_seconds_total{{{GAME}}}[1h]))"
 CALLS_OF_QUERY = f"sum by (queryid) (increase(pg_stat_statements_calls_total{{{GAME}}}[1h]))"
 TOP = f"topk(15, {SECONDS_OF_QUERY} > 0)"
-LOST = ((None, GREEN), (1, RED))
+DEAD = f"max by (relname) (pg_stat_user_tables_n_dead_tup{{{GAME}}})"
+ALIVE = f"max by (relname) (pg_stat_user_tables_n_live_tup{{{GAME}}})"
+LARGEST = f"topk(12, max by (relname) (pg_stat_user_tables_size_bytes{{{GAME}}}))"
 OLD_IDS = ((None, GREEN), (0.9, YELLOW), (2, RED))
 
 NOW = [
@@ -48,7 +50,7 @@ NOW = [
         "Watched by PostgresConnectionsHigh.",
     ),
     number(
-        "Transactions a second",
+        "Commits a second",
         f"sum(rate(pg_stat_database_xact_commit{{{GAME}}}[5m]))",
         "What the game's database commits. Nothing alerts on it: nights are quiet.",
         unit=units.OpsPerSecond,
@@ -225,7 +227,13 @@ QUERIES = [
     ),
     lines(
         "Time by query",
-        [Query(f"topk(8, sum by (queryid) (rate(pg_stat_statements_seconds_total{{{GAME}}}[5m])) > 0)", "{{queryid}}")],
+        [
+            Query(
+                f"sum by (queryid) (rate(pg_stat_statements_seconds_total{{{GAME}}}[5m])) and on (queryid)"
+                f" topk(8, sum by (queryid) (increase(pg_stat_statements_seconds_total{{{GAME}}}[$__range] @ end())))",
+                "{{queryid}}",
+            )
+        ],
         "Share of one core that each query takes, those with most. Bad: one that grows with the number of players "
         "squared.",
         unit=units.PercentUnit,
@@ -329,21 +337,27 @@ TABLES = [
         "Dead rows",
         {"relname": "Table"},
         [
+            Column("Dead", f"{DEAD} and on (relname) {LARGEST}", decimals=0),
+            Column("Alive", f"{ALIVE} and on (relname) {LARGEST}", decimals=0),
             Column(
                 "Share dead",
-                f"max by (relname) (pg_stat_user_tables_n_dead_tup{{{GAME}}}"
-                f" / (pg_stat_user_tables_n_dead_tup{{{GAME}}} + pg_stat_user_tables_n_live_tup{{{GAME}}} > 0))",
+                f"{DEAD} / ({DEAD} + {ALIVE} > 0) and on (relname) {LARGEST}",
                 units.PercentUnit,
                 ((None, GREEN), (0.3, YELLOW)),
                 decimals=0,
             ),
-            Column("Dead", f"max by (relname) (pg_stat_user_tables_n_dead_tup{{{GAME}}}) > 0", decimals=0),
-            Column("Alive", f"max by (relname) (pg_stat_user_tables_n_live_tup{{{GAME}}}) > 0", decimals=0),
-            Column("Size", f"max by (relname) (pg_stat_user_tables_size_bytes{{{GAME}}}) > 1e5", units.BytesIEC),
+            Column(
+                "Size",
+                f"max by (relname) (pg_stat_user_tables_size_bytes{{{GAME}}}) and on (relname) {LARGEST}",
+                units.BytesIEC,
+            ),
         ],
-        "Rows that were changed or deleted and take room until a vacuum. Bad: a third of a large table. "
-        "Watched by PostgresDeadTuples.",
+        "Rows that were changed or deleted and take room until a vacuum, in the largest tables. Bad: a third of a "
+        "large "
+        "one. Watched by PostgresDeadTuples.",
         sort="Dead",
+        width=10,
+        height=10,
     ),
     lines(
         "Transaction ids",
@@ -360,6 +374,7 @@ TABLES = [
         unit=units.PercentUnit,
         steps=OLD_IDS,
         width=6,
+        height=10,
     ),
     states(
         "Exporter",
@@ -367,8 +382,8 @@ TABLES = [
         "Whether each part of the exporter could read what it shows. Bad: red; the panels of it are empty. "
         "Watched by PostgresExporterBroken.",
         mapping=FAILED_OK,
-        width=6,
-        height=8,
+        width=8,
+        height=10,
     ),
 ]
 

@@ -115,6 +115,7 @@ def one(slo: dict[str, Any]) -> list[Tile]:
             "Share of good events in 5 minutes, against the promise. Bad: below it for long. A gap is a time without "
             "events.",
             unit=units.PercentUnit,
+            minimum=round(1 - 10 * (1 - slo["objective"] / 100), 4),
             maximum=1,
             colors={"good": GREEN, "promised": YELLOW},
             missing=QUIET,

@@ -22,6 +22,10 @@ from monitoring.dashboards.panels import (
 
 VALKEY = 'job="valkey",host=~"$host"'
 
+# Those that are shown one by one: of the whole time, not of each moment, or there would be many
+MOST = f"topk(8, sum by (cmd) (increase(redis_commands_total{{{VALKEY}}}[$__range] @ end())))"
+SLOWEST = f"topk(8, sum by (cmd) (increase(redis_commands_duration_seconds_total{{{VALKEY}}}[$__range] @ end())))"
+
 NOW = [
     number(
         "Valkey now",
@@ -116,7 +120,12 @@ MEMORY = [
 COMMANDS = [
     lines(
         "Commands",
-        [Query(f"topk(8, sum by (cmd) (rate(redis_commands_total{{{VALKEY}}}[$__rate_interval])) > 0)", "{{cmd}}")],
+        [
+            Query(
+                f"sum by (cmd) (rate(redis_commands_total{{{VALKEY}}}[$__rate_interval])) and on (cmd) {MOST}",
+                "{{cmd}}",
+            )
+        ],
         "Commands a second, those that are most frequent. Bad: keys, which reads everything.",
         unit=units.OpsPerSecond,
         stacked=True,
@@ -136,12 +145,13 @@ COMMANDS = [
         "Duration of commands",
         [
             Query(
-                f"topk(8, sum by (cmd) (rate(redis_commands_duration_seconds_total{{{VALKEY}}}[$__rate_interval]))"
-                f" / (sum by (cmd) (rate(redis_commands_total{{{VALKEY}}}[$__rate_interval])) > 0))",
+                f"sum by (cmd) (rate(redis_commands_duration_seconds_total{{{VALKEY}}}[$__rate_interval]))"
+                f" / (sum by (cmd) (rate(redis_commands_total{{{VALKEY}}}[$__rate_interval])) > 0) and on (cmd) "
+                f"{SLOWEST}",
                 "{{cmd}}",
             )
         ],
-        "Mean time of a command inside Valkey, the slowest kinds. Bad: more than a millisecond; all others wait.",
+        "Mean time of a command inside Valkey, of those that take most. Bad: more than a millisecond; all others wait.",
         unit=units.Seconds,
     ),
     table(

@@ -158,7 +158,7 @@ def test_queries_ask_the_chosen_source_for_a_range_or_for_now(board) -> None:
 def test_variables_are_used_and_defined_once(board) -> None:
     variables = {variable["name"]: variable for variable in board["templating"]["list"]}
     asked = [target["expr"] for _, target in targets(board)] + [one["expr"] for one in board["annotations"]["list"]]
-    assert variables_in(asked) - {"__rate_interval"} | {"datasource"} == set(variables)
+    assert variables_in(asked) - {"__rate_interval", "__range"} | {"datasource"} == set(variables)
     assert "${datasource}" in str(panels(board))
     chosen = list(variables.values())
     assert (chosen[0]["name"], chosen[0]["type"], chosen[0]["label"]) == ("datasource", "datasource", "Data source")

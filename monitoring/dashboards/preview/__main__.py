@@ -6,6 +6,7 @@ The pictures are for people who have no Grafana at hand, and for the documentati
 import argparse
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def draw(board: dict[str, Any], prometheus: Prometheus) -> Figure:
     figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor=CANVAS)
     figure.text(14 / WIDTH, 1 - 20 / height, board["title"], color=TEXT, size=15, weight="bold", va="center")
     figure.text(14 / WIDTH, 1 - 40 / height, board["description"], color=WEAK, size=9.5, va="center")
+    times = " to ".join(datetime.fromtimestamp(when, UTC).strftime("%H:%M") for when in (window.start, window.end))
+    figure.text(1 - 14 / WIDTH, 1 - 40 / height, f"{times} UTC", color=WEAK, size=9.5, va="center", ha="right")
     marks = annotations(board, prometheus, window)
     for settings in board["panels"]:
         place = settings["gridPos"]
@@ -101,7 +104,7 @@ def save(figure: Figure, path: Path) -> None:
     """As PNG of few colours, which is a third of the size."""
     figure.savefig(path, dpi=DPI, facecolor=CANVAS)
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
             path, optimize=True
         )
 

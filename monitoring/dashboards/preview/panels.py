@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.patches import Rectangle, Wedge
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from monitoring.dashboards.preview.source import Series, Window
 from monitoring.dashboards.preview.theme import (
     CANVAS,
@@ -22,10 +22,11 @@ from monitoring.dashboards.preview.theme import (
     mix,
     show,
     step_color,
+    tick,
 )
 
 SMALL, NORMAL = 7.5, 8.5
-CHARACTER = 0.62  # width of one, in font sizes
+CHARACTER, BOLD_CHARACTER = 0.62, 0.76  # width of one, in font sizes
 HEAT = LinearSegmentedColormap.from_list("heat", [PANEL, "#7f2704", "#d94801", "#fd8d3c", "#fdd0a2"])
 
 
@@ -52,14 +53,18 @@ class Panel:
     def color(self, value: float | None) -> str:
         return (mapped(self.defaults, value)[1] if value is not None else "") or step_color(self.steps, value)
 
+    def look(self, one: Series) -> dict[str, Any]:
+        """What the panel fixes for a series."""
+        for override in self.settings["fieldConfig"]["overrides"]:
+            if re.search(override["matcher"]["options"].strip("/"), one.name):
+                return {what["id"]: what["value"] for what in override["properties"]}
+        return {}
+
     def line_colors(self) -> list[str]:
         """One for each series: what the panel fixes, or what the name always has."""
         found: list[str] = []
         for one in self.series:
-            fixed = ""
-            for override in self.settings["fieldConfig"]["overrides"]:
-                if re.search(override["matcher"]["options"].strip("/"), one.name):
-                    fixed = override["properties"][0]["value"].get("fixedColor", "")
+            fixed = self.look(one).get("color", {}).get("fixedColor", "")
             found.append(color(fixed) if fixed else color_by_name(one.name, found))
         return found
 
@@ -87,7 +92,7 @@ def stat(axes: Axes, panel: Panel) -> None:
     """A number on a ground of its colour; the ground is the panel's own."""
     axes.set_axis_off()
     text = panel.text(panel.series[0].last if panel.series else None)
-    size = min(24, panel.width / max(len(text), 3) / CHARACTER, panel.height * 0.62)
+    size = min(24, panel.width / max(len(text), 3) / BOLD_CHARACTER, panel.height * 0.62)
     axes.text(0.5, 0.48, text, color="white", size=size, weight="bold", ha="center", va="center")
 
 
@@ -144,12 +149,17 @@ def timeseries(axes: Axes, panel: Panel) -> None:
     gap = panel.window.step * 3.5
     top: dict[float, float] = {}
     for one, tint in zip(panel.series, colors, strict=True):
+        look = panel.look(one)
+        fill = look.get("custom.fillOpacity", custom.get("fillOpacity", 0)) / 100
+        dashes = (0, (4, 3)) if "custom.lineStyle" in look else "-"
         for part in _unbroken(one.points, gap):
             times = [when for when, _ in part]
             floor = [top.get(when, 0.0) if stacked else 0.0 for when in times]
             roof = [base + value for base, (_, value) in zip(floor, part, strict=True)]
-            axes.fill_between(times, floor, roof, color=tint, alpha=0.45 if stacked else 0.07, linewidth=0)
-            axes.plot(times, roof, color=tint, linewidth=1.1, marker="." if len(part) == 1 else None, markersize=3)
+            axes.fill_between(times, floor, roof, color=tint, alpha=fill, linewidth=0)
+            if not stacked:
+                dot = "." if len(part) == 1 else None
+                axes.plot(times, roof, color=tint, linewidth=1.1, linestyle=dashes, marker=dot, markersize=3)
             if stacked:
                 top.update(zip(times, roof, strict=True))
     _limits(axes, panel)
@@ -158,7 +168,9 @@ def timeseries(axes: Axes, panel: Panel) -> None:
         for step in panel.steps[1:]:
             if low <= step["value"] <= high:
                 axes.axhline(step["value"], color=color(step["color"]), linewidth=0.9, linestyle=(0, (5, 3)), alpha=0.8)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    low, high = axes.get_ylim()
+    every = tick(panel.unit, high - low)
+    axes.yaxis.set_major_locator(MultipleLocator(every) if every else MaxNLocator(5))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value, panel.unit)))
     time_axis(axes, panel.window, panel.width)
     legend(axes, panel, list(zip([one.name for one in panel.series], colors, strict=True)))
@@ -184,7 +196,7 @@ def _limits(axes: Axes, panel: Panel) -> None:
     if "max" in panel.defaults:
         high = panel.defaults["max"] * 1.02
     peak = max(value for one in panel.series for _, value in one.points)
-    axes.set_ylim(0, high if peak > 0 else 1)
+    axes.set_ylim(panel.defaults.get("min", 0), high if peak > 0 else 1)
 
 
 def time_axis(axes: Axes, window: Window, width: float) -> None:
@@ -254,7 +266,7 @@ def timeline(axes: Axes, panel: Panel) -> None:
     rows = panel.series
     if not rows:
         return nothing(axes, panel)
-    room = int(panel.height / 13)
+    room = int(panel.height / 11)
     shown = rows[: room if len(rows) <= room else room - 1]
     room = min(room, max(len(shown), int(panel.height / 26)))
     names = max(len(one.name) for one in shown)
@@ -277,7 +289,7 @@ def timeline(axes: Axes, panel: Panel) -> None:
                     begin, state = when, value if value is not None else state
     if len(shown) < len(rows):
         left_out = f"and {len(rows) - len(shown)} more"
-        axes.text(left, 0.5 / room, left_out, color=WEAK, size=SMALL, va="center")
+        axes.text(left, 0.5 / room, left_out, color=WEAK, size=SMALL, va="center", zorder=10)
     time_axis(inner, panel.window, panel.width * (1 - left))
     inner.set(ylim=(room, 0), yticks=[])
     return None

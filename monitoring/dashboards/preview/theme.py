@@ -1,5 +1,6 @@
 """Colours and numbers as Grafana shows them in the dark."""
 
+import math
 import zlib
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -21,7 +22,13 @@ PALETTE = (
 )  # fmt: skip
 
 SECONDS = ((1e-6, "ns", 1e-9), (1e-3, "µs", 1e-6), (1, "ms", 1e-3), (60, "s", 1), (3600, "min", 60))
-LONG_SECONDS = ((86400, "h", 3600), (7 * 86400, "days", 86400), (float("inf"), "weeks", 7 * 86400))
+LONG_SECONDS = (
+    (86400, "h", 3600),
+    (14 * 86400, "days", 86400),
+    (365 * 86400, "weeks", 7 * 86400),
+    (float("inf"), "years", 365 * 86400),
+)
+ROUND_SECONDS = (30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 7 * 86400)
 A_SECOND = {"reqps": "req/s", "ops": "ops/s", "mps": "msg/s", "eps": "evt/s", "pps": "p/s"}
 
 
@@ -57,6 +64,8 @@ def digits(value: float, decimals: int | None) -> str:
     """Three significant digits, or as many behind the point as are asked for."""
     if decimals is None:
         size = abs(value)
+        if 0 < size < 0.1:
+            return f"{value:.2g}"
         decimals = 0 if size >= 100 or value == round(value) else 1 if size >= 10 else 2
         text = f"{value:.{decimals}f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
@@ -84,6 +93,13 @@ def show(value: float, unit: str, decimals: int | None = None) -> str:
     for factor, name in ((1e9, "G"), (1e6, "M"), (1e4, "K")):
         if abs(value) >= factor:
             return f"{digits(value / (1e3 if name == 'K' else factor), decimals)} {name}{suffix}"
-    if 0 < abs(value) < 0.01 and decimals is None:
-        return f"{value:.2g}{suffix}"
     return digits(value, decimals) + suffix
+
+
+def tick(unit: str, span: float) -> float | None:
+    """A distance of the axis' lines that is round in a unit which does not count in tens; None for the others."""
+    if unit == "bytes" or unit == "binBps":
+        return float(2 ** math.ceil(math.log2(span / 5))) if span > 0 else None
+    if unit == "s" and span > 90:
+        return next((one for one in ROUND_SECONDS if one >= span / 5), None)
+    return None
