@@ -17,6 +17,7 @@ from tests.drills.board import Board, Notice
 from tests.drills.model import Fault, Kind
 
 PRELUDE: Final = (Path(__file__).parent / "prelude.sh").read_text()
+RUN: Final = "script=$(mktemp); cat > $script; sh $script < /dev/null; status=$?; rm $script; exit $status"
 CLEAR_S: Final = 300.0
 SILENCE_S: Final = 150.0  # without a heartbeat, of which there is one a minute: time for the switch to call somebody
 COMMAND_S: Final = 900.0
@@ -56,7 +57,7 @@ class Driller:
     def on_host(self, fault: Fault, commands: str, *, strict: bool) -> None:
         if commands:
             script = PRELUDE + ("set -e\n" if strict else "") + commands
-            self.lab.run(self.host(fault), script, timeout_s=COMMAND_S)
+            self.lab.run(self.host(fault), RUN, stdin=script, timeout_s=COMMAND_S)
 
     def here(self, fault: Fault, commands: str) -> None:
         """Runs commands on the control machine, in the checkout, with the lab's settings in the environment."""

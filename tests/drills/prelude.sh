@@ -99,7 +99,7 @@ memory_group_remove() {
 
 # The units of the game's workers that start with the host
 workers() {
-  systemctl list-unit-files --state=enabled --no-legend 'matchpoint-web@*' 'matchpoint-live@*' | awk '$1 !~ /@\.service/ {print $1}'
+  ls /etc/systemd/system/multi-user.target.wants | grep -E '^matchpoint-(web|live)@'
 }
 
 # metric NAME: of the files that the node exporter reads
