@@ -147,8 +147,9 @@ def duration(seconds: float | None) -> str:
         return ""
     milliseconds = seconds * 1000
     if milliseconds < 999.5:
-        return f"{number_format(milliseconds, 1 if milliseconds < 9.95 else 0)}\u00a0ms"
-    return f"{number_format(seconds, 1)}\u00a0s"
+        decimals = 1 if milliseconds < 9.95 else 0
+        return f"{number_format(round(milliseconds, decimals), decimals)}\u00a0ms"
+    return f"{number_format(round(seconds, 1), 1)}\u00a0s"
 
 
 def _latency(kind: str, days: tuple[LatencyDay, ...]) -> dict[str, Any]:

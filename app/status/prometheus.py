@@ -91,6 +91,7 @@ class Prometheus:
                     raise Unavailable("an answer without end")
                 if self._connection.sock is not None:
                     self._connection.sock.settimeout(self._remaining())
+            response.read()  # nothing is left, but only this notices the end, or that it came too early
             answer = json.loads(body)
         except (OSError, HTTPException, ValueError) as error:
             raise Unavailable(f"{type(error).__name__}: {error}") from error

@@ -156,6 +156,7 @@ def _rendered(folder: Path, ports: list[int], web: list[str], consoles: dict[str
             ("/etc/nginx/matchpoint-", f"{folder}/matchpoint-"),
             ("/usr/share/matchpoint", str(folder)),
             ("/var/log/nginx", str(folder)),
+            ("/var/lib/nginx", str(folder)),
             ("/run/nginx.pid", f"{folder}/nginx.pid"),
             ("include /etc/nginx/modules-enabled/*.conf;", "daemon off;"),
             ("user www-data;", "user root;"),  # folders of tests are their owner's alone
