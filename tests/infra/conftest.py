@@ -28,7 +28,7 @@ WIRING = [
     "alertmanager_cluster_listen", "valkey_app_password", "matchpoint_domain",
     "matchpoint_public_ca", "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
     "app_live_addresses",
-    "certbot_issuer", "certbot_copies", "nginx_acme_listen",
+    "certbot_issuer", "certbot_copies", "nginx_acme_listen", "site_grafana",
 ]  # fmt: skip
 
 
@@ -61,6 +61,10 @@ class Site:
 
     def get(self, path: str, *, https: bool = True, **headers: str) -> HTTPResponse:
         """A request through the public address; the body is read and kept as ``response.text``."""
+        return self.ask("GET", path, https=https, **headers)
+
+    def ask(self, method: str, path: str, *, body: str = "", https: bool = True, **headers: str) -> HTTPResponse:
+        """The same with another method, and a body."""
         connection: HTTPConnection
         if https:
             connection = HTTPSConnection(self.domain, timeout=10)
@@ -68,7 +72,7 @@ class Site:
         else:
             connection = HTTPConnection(self.address, 80, timeout=10)
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request("GET", path, headers={"Host": self.domain, **names})
+        connection.request(method, path, body or None, headers={"Host": self.domain, **names})
         response = connection.getresponse()
         response.text = b"" if response.status == 101 else response.read()  # type: ignore[attr-defined]
         connection.close()

@@ -17,7 +17,7 @@ from .edge import Edge, edge
 
 CONSOLES = {
     "/ops/grafana/d/matchpoint-overview": "/ops/grafana/d/matchpoint-overview",
-    "/ops/prometheus/graph?g0.expr=up": "/graph?g0.expr=up",
+    "/ops/prometheus/graph?g0.expr=up": "/classic/graph?g0.expr=up",
     "/ops/alertmanager/api/v2/alerts": "/api/v2/alerts",
 }
 MORE = [
@@ -186,8 +186,10 @@ def test_sockets_are_refused_to_staff_as_well(site: Edge, enter: Callable[[str],
     [
         ("/ops/prometheus/%2e%2e/grafana/api/search", "/ops/grafana/api/search"),
         ("/ops/prometheus/../grafana/api/search", "/ops/grafana/api/search"),
-        ("/ops/grafana/../prometheus/graph", "/graph"),
-        ("/ops//prometheus///graph", "/graph"),
+        ("/ops/grafana/../prometheus/api/v1/rules", "/api/v1/rules"),
+        ("/ops//prometheus///api/v1/rules", "/api/v1/rules"),
+        ("/ops/prometheus/", "/classic/"),
+        ("/ops/prometheus/graph/../-/healthy", "/-/healthy"),
         ("/ops/prometheus/%252e%252e/-/reload", "/%252e%252e/-/reload"),
         ("/ops/alertmanager/api/..%2fapi/v2/alerts", "/api/v2/alerts"),
     ],
