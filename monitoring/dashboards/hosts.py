@@ -108,7 +108,7 @@ MEMORY = [
     lines(
         "Memory",
         [Query('host:node_memory_utilisation:ratio{host=~"$host"}', "{{host}}")],
-        "Share of the memory that cannot be given to anybody. Bad: above 90 %. Watched by HostMemoryShort.",
+        "Share of the memory that cannot be given to anybody. Bad: above 90 %. Watched by HostOomKill.",
         unit=units.PercentUnit,
         maximum=1,
         steps=BUSY,
@@ -135,8 +135,9 @@ MEMORY = [
             Query(f"increase(node_vmstat_oom_kill{{{NODE}}}[10m])", "killed for memory {{host}}"),
         ],
         "Share of the time in which something waited for a core, memory or a disk; and programs that the kernel killed "
-        "for memory, in 10 minutes. Bad: memory above 5 %, any that was killed. Watched by HostMemoryShort.",
+        "for memory, in 10 minutes. Bad: memory above 5 %, any that was killed. Watched by HostOomKill.",
         unit=units.PercentUnit,
+        reach=1,
     ),
 ]
 
@@ -268,6 +269,7 @@ NETWORK = [
         "80 %; "
         "any refused. Watched by HostConnectionsNearLimit.",
         unit=units.PercentUnit,
+        reach=1,
         steps=((None, GREEN), (0.8, RED)),
     ),
 ]

@@ -89,7 +89,7 @@ NOW = [
         "Certificate",
         'min(probe_ssl_earliest_cert_expiry{job="probe",probe="https_cert",host=~"$host"}) - time()',
         "How long the certificate that the edges serve is still good, the worst of them. Bad: below 10 days. "
-        "Watched by TlsCertExpiringSoon.",
+        "Watched by TlsCertExpiringSoon and TlsRenewalFailing.",
         unit=units.Seconds,
         steps=((None, RED), (2 * 86400, YELLOW), (10 * 86400, GREEN)),
     ),

@@ -210,6 +210,7 @@ def lines(
     unit: str = units.NoUnit,
     minimum: float = 0,
     maximum: float | None = None,
+    reach: float | None = None,
     below_zero: bool = False,
     stacked: bool = False,
     steps: Steps = (),
@@ -218,7 +219,10 @@ def lines(
     width: int = 8,
     height: int = 8,
 ) -> Tile:
-    """Series over time, from zero; ``steps`` are dashed lines. A name has one colour wherever it is."""
+    """Series over time, from zero, and at least up to ``reach``; ``steps`` are dashed lines.
+
+    A name has one colour wherever it is.
+    """
     # no lines around areas: that of a series without a value would lie on the one below it
     panel = timeseries.Panel().unit(unit).line_width(0 if stacked else 1)
     panel.fill_opacity(70 if stacked else 0 if below_zero else 8)
@@ -239,6 +243,8 @@ def lines(
         panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL).group("A"))
     if maximum is not None:
         panel.max(maximum)
+    if reach is not None:
+        panel.axis_soft_max(reach)
     if steps:
         panel.thresholds(thresholds(steps))
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.DASHED))

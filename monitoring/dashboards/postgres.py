@@ -372,6 +372,7 @@ TABLES = [
         "long; "
         "PostgreSQL stops taking writes at 10. Watched by PostgresWraparound.",
         unit=units.PercentUnit,
+        reach=1,
         steps=OLD_IDS,
         width=6,
         height=10,

@@ -139,6 +139,7 @@ COMMANDS = [
         ],
         "Share of its one thread that works on commands. Bad: above 70 %. Watched by ValkeySaturated.",
         unit=units.PercentUnit,
+        reach=1,
         steps=((None, GREEN), (0.7, YELLOW), (0.9, RED)),
     ),
     lines(

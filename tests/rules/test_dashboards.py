@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from monitoring.dashboards import build
 
-from tests.rules.model import MONITORING, RUNBOOKS, dashboards, panels, queries, rules, run
+from tests.rules.model import MONITORING, RUNBOOKS, alerts, dashboards, panels, queries, rules, run
 from tests.rules.promql import children, fill_in, groups, nodes, quantiles, selectors, tree
 
 BOARDS = pytest.mark.parametrize("board", dashboards().values(), ids=dashboards())
@@ -258,6 +258,11 @@ def test_panel_that_a_runbook_names_tells_of_its_alert(path: Path) -> None:
     front = yaml.safe_load(path.read_text().split("---")[1])
     (panel,) = [one for one in panels(dashboards()[front["dashboard"]]) if one["title"] == front["panel"]]
     assert path.stem in panel["description"]
+
+
+def test_every_alert_is_told_of_by_a_panel() -> None:
+    told = " ".join(panel["description"] for board in dashboards().values() for panel in panels(board))
+    assert {alert.name for alert in alerts()} - set(re.findall(r"\w+", told)) == set()
 
 
 def test_the_reader_of_promql_sees_what_these_tests_look_for() -> None:

@@ -195,8 +195,9 @@ def _limits(axes: Axes, panel: Panel) -> None:
     high = axes.get_ylim()[1]
     if "max" in panel.defaults:
         high = panel.defaults["max"] * 1.02
+    high = max(high, panel.defaults.get("custom", {}).get("axisSoftMax", high))
     peak = max(value for one in panel.series for _, value in one.points)
-    axes.set_ylim(panel.defaults.get("min", 0), high if peak > 0 else 1)
+    axes.set_ylim(panel.defaults.get("min", 0), high if peak > 0 or high > 1 else 1)
 
 
 def time_axis(axes: Axes, window: Window, width: float) -> None:
