@@ -6,7 +6,7 @@ DISKS=/run/drill-disks
 disk() {
   exec 8> /run/drill-disks.lock
   flock 8
-  if [ "$(findmnt -no PROPAGATION /)" != shared ]; then
+  if ! findmnt -no PROPAGATION / | grep -q shared; then
     # In a container mounts do not reach the sandboxes of units that run, as they do on a machine
     mount --make-rshared /
     systemctl restart prometheus-node-exporter
