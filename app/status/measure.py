@@ -41,9 +41,15 @@ COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
     "valkey": ("matches",),
     "postgres": ("accounts",),
 }
+# Where the component does not say what players miss
+ALERTS: Final[dict[str, tuple[str, ...]]] = {"CanaryFailing": ("matches",)}
 # Labels whose values are nobody's business
 PRIVATE: Final = ("host", "instance", "target", "edge", "worker", "server", "device", "mountpoint", "name", "release")
 ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+|([0-9a-f]{1,4}:){2}|::|://|localhost|:\d{4,5}\b", re.IGNORECASE)
+# Words of those who run the site; players are told in theirs
+INSIDE: Final = re.compile(
+    r"\b(postgres\w*|valkey|nginx|prometheus|alertmanager|grafana|dns|edges?|workers?|hosts?)\b", re.IGNORECASE
+)
 
 DAY_S: Final = 86_400
 PER_DAY: Final = 1_440  # samples that the rules record
@@ -96,7 +102,7 @@ def incidents_of(alerts: list[dict[str, Any]]) -> tuple[Incident, ...]:
         impact = str(annotations.get("impact", "")).strip()
         if alert.get("state") != "firing" or labels.get("severity") != "page" or impact.startswith("None"):
             continue
-        parts = COMPONENTS.get(labels.get("component", ""), ())
+        parts = ALERTS.get(labels.get("alertname", "")) or COMPONENTS.get(labels.get("component", ""), ())
         found[parts].append((_instant(alert.get("activeAt")), public(impact, labels)))
     incidents = [
         Incident(parts, min(since for since, _ in told), tuple(dict.fromkeys(text for _, text in sorted(told))))
@@ -109,7 +115,11 @@ def public(impact: str, labels: dict[str, str]) -> str:
     """The text as it is, or "" when it names a host, an address or anything else of the inside."""
     private = [labels[label] for label in PRIVATE if labels.get(label)]
     names = private + [value.rpartition(":")[0] or value for value in private]
-    if ADDRESS.search(impact) or any(re.search(rf"\b{re.escape(name)}\b", impact, re.IGNORECASE) for name in names):
+    if (
+        ADDRESS.search(impact)
+        or INSIDE.search(impact)
+        or any(re.search(rf"\b{re.escape(name)}\b", impact, re.IGNORECASE) for name in names)
+    ):
         return ""
     return impact
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.utils.formats import number_format
 from django.utils.functional import Promise
-from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import get_language, gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from status.model import (
@@ -26,7 +26,7 @@ from status.model import (
 Text = str | Promise
 
 NAMES: Final[dict[str, Text]] = {
-    "site": _("Site"),
+    "site": pgettext_lazy("part of the site", "Site"),
     "matches": pgettext_lazy("part of the site", "Matches"),
     "connections": _("Live connections"),
     "accounts": _("Accounts and history"),
@@ -55,6 +55,13 @@ LATENCY_WHAT: Final[dict[str, Text]] = {
     "moves": _("From a key that arrives to the news of it on its way to both players."),
 }
 SOMETHING: Final = _("Something is not as it should be. It is being looked into.")
+# Said of a part where what the alert says is not for players
+FALLBACKS: Final[dict[str, Text]] = {
+    "site": _("Pages may open slowly or not at all."),
+    "matches": _("Starting, joining or finishing a match may fail."),
+    "connections": _("Coming into a match, or back into it, may fail."),
+    "accounts": _("Signing in, profiles and past matches may not work."),
+}
 
 BAR: Final = 10  # width of a day in the charts
 LEVEL_HEIGHT: Final = {"good": 32, "fair": 24, "bad": 14, "none": 3}
@@ -189,11 +196,18 @@ def ceiling(seconds: float) -> float:
 
 def _incident(incident: Incident) -> dict[str, Any]:
     """Impacts are written once, in English, beside the alert; those that are translated are told so."""
-    told = []
-    for impact in incident.impacts:
-        text = gettext(impact) if impact else gettext(str(SOMETHING))
-        told.append({"text": text, "is_english": bool(impact) and text == impact})
+    language = get_language()
+    told = [
+        {"text": text, "is_english": language != "en" and text in incident.impacts}
+        for text in dict.fromkeys(
+            gettext(impact) if impact else str(_fallback(incident)) for impact in incident.impacts
+        )
+    ]
     return {"names": [NAMES[part] for part in incident.parts], "since": _utc(incident.since), "impacts": told}
+
+
+def _fallback(incident: Incident) -> Text:
+    return FALLBACKS[incident.parts[0]] if incident.parts else SOMETHING
 
 
 def _table(reading: Reading) -> list[dict[str, Any]]:
@@ -240,7 +254,7 @@ def as_json(reading: Reading, *, at: float) -> dict[str, Any]:
             {
                 "components": list(incident.parts),
                 "since": _iso(incident.since),
-                "impacts": [impact or str(SOMETHING) for impact in incident.impacts],
+                "impacts": list(dict.fromkeys(impact or str(_fallback(incident)) for impact in incident.impacts)),
             }
             for incident in (now.incidents if now else ())
         ],

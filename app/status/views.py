@@ -35,9 +35,14 @@ async def page(request: HttpRequest) -> HttpResponse:
 @require_safe
 async def machine(request: HttpRequest) -> HttpResponse:
     """docs/status.md describes it, docs/status.schema.json is its schema."""
-    body = await _draw("json", "en", lambda reading: json.dumps(as_json(reading, at=time.time()), indent=1))
+    body = await _draw("json", "en", _json)
     headers = {"Cache-Control": f"public, max-age={MAX_AGE_S}", "Access-Control-Allow-Origin": "*"}
     return HttpResponse(body, content_type="application/json", headers=headers)
+
+
+def _json(reading: Reading) -> str:
+    with translation.override("en"):
+        return json.dumps(as_json(reading, at=time.time()), indent=1)
 
 
 def _html(reading: Reading, language: str) -> str:

@@ -144,6 +144,8 @@ def test_alerts_about_one_thing_are_one_incident_since_the_first() -> None:
         "fd00:aa:bb::17 is gone.",
         "Worker app1-8101 is gone.",
         "localhost is gone.",
+        "PostgreSQL and Valkey stop writing when it is full.",
+        "Players who are seated on this worker cannot join.",
         "",
     ],
 )
@@ -151,6 +153,11 @@ def test_an_impact_that_names_the_inside_is_not_told(impact: str) -> None:
     told = alert(annotations={"impact": impact}, labels={"instance": "db1:9187", "worker": "app1-8101"})
     (incident,) = incidents_of([told])
     assert incident.impacts == ("",)
+
+
+def test_the_canary_is_about_matches() -> None:
+    (incident,) = incidents_of([alert("CanaryFailing", labels={"component": "app"})])
+    assert incident.parts == ("matches",)
 
 
 def test_ordinary_sentences_are_told() -> None:
