@@ -128,6 +128,17 @@ verify: ops-tools ## Test the deployed hosts of INVENTORY; changes nothing on th
 	@$(RUN) pytest tests/infra --inventory $(INVENTORY) $(ARGS)
 	$(MAKE) gate
 
+.PHONY: silence silences
+silence: export ALERT := $(ALERT)
+silence: export HOST := $(HOST)
+silence: export DURATION := $(DURATION)
+silence: export WHY := $(WHY)
+silence: export EXPIRE := $(EXPIRE)
+silence: ops-tools ## Tell nobody of an alert for a while (ALERT=HostDown HOST=app1 DURATION=1h WHY='a new disk'; EXPIRE=id ends it)
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/silence.yml $(ARGS)
+silences: ops-tools ## What is silent, who said so, until when and why
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/silence.yml -e silence_list=1 $(ARGS)
+
 .PHONY: rollback
 rollback: ops-tools ## Back to the previous release, in seconds (RELEASE=id: to that one)
 	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/rollback.yml -e rollback_release='$(RELEASE)' $(ARGS)
@@ -193,6 +204,13 @@ drills: ops-tools lab-tools rules-tools ## Make a real fault for every alert, an
 	@$(DRILLS)
 drill: ops-tools lab-tools rules-tools ## One fault, or several (NAME=stopped-postgres; NAME=list lists them, NAME=quiet: what must page nobody)
 	@$(DRILLS) $(or $(NAME),list)
+
+PREVIEW_PORT ?= 19090
+.PHONY: dashboards-preview
+dashboards-preview: lab-tools ## Draw every dashboard from the lab's Prometheus, as pictures in docs/dashboards
+	@$(DRIVER) console prometheus --port $(PREVIEW_PORT) & tunnel=$$!
+	trap 'kill $$tunnel' EXIT
+	$(RUN) python -m monitoring.dashboards.preview docs/dashboards --prometheus http://127.0.0.1:$(PREVIEW_PORT) $(ARGS)
 
 .PHONY: bench-deploy
 bench-deploy: lab-tools ## Deploys of a fresh host, against the bare installation of its packages; of a cluster, against the host
