@@ -11,8 +11,6 @@ import json, sys, urllib.request
 print(json.dumps([json.load(urllib.request.urlopen(path, timeout=20)) for path in json.load(sys.stdin)]))
 """
 
-KEYWORDS = {"and", "or", "unless", "by", "on", "without", "ignoring", "bool"}
-
 
 def listening(host: Any) -> str:
     """The API's address on this host; it is the private address when there are several hosts."""
@@ -29,9 +27,3 @@ def ask(host: Any, *paths: str) -> list[Any]:
     answer = host.run(f"printf %s {shlex.quote(request)} | python3 -c {shlex.quote(ASK)}")
     assert answer.rc == 0, answer.stderr
     return [one["data"] for one in json.loads(answer.stdout)]
-
-
-def metric_names(expr: str) -> set[str]:
-    """The names of metrics in PromQL, without labels, functions and keywords."""
-    bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(by|on|without|ignoring)\s*\([^)]*\)', "", expr)
-    return set(re.findall(r"\b[a-zA-Z_][a-zA-Z0-9_]*(?::[a-zA-Z0-9_:]+)?\b(?!\s*\()", bare)) - KEYWORDS

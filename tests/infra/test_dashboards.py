@@ -11,7 +11,7 @@ import pytest
 
 from tests.infra.conftest import connect
 from tests.infra.promql import ask
-from tests.infra.test_prometheus import missing_by_right
+from tests.rules.contract import missing_by_right
 from tests.rules.model import dashboards, panels
 from tests.rules.promql import Selector, fill_in, selectors
 from tests.rules.test_dashboards import OVER_TIME

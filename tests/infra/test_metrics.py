@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.infra.promql import ask
-from tests.rules.contract import Series, contract
+from tests.rules.contract import Series, contract, missing_by_right
 
 testinfra_hosts = ["ansible://monitor"]
 UNITS = ["prometheus.service"]
@@ -13,17 +13,13 @@ UNITS = ["prometheus.service"]
 SETTLE_SECONDS = 90  # a process that started just now is scraped, and a file that is written once a minute is
 # Series that come with the scrapes; nobody says what they are
 WITHOUT_TYPE = {"any", "rules"}
+OCCASIONAL = {"deploy", "fault"}
 
 
-def is_here(series: Series, facts: dict[str, Any]) -> bool:
-    """Whether a site of this shape must have the series at any time."""
-    tiers = facts["tiers"]
-    return {
-        "": True,
-        "several hosts": not facts["is_single_host"],
-        "standby": len(tiers["db"]) > 1,
-        "monitors": len(tiers["monitor"]) > 1,
-    }.get(series.needs, False)
+def promised(facts: dict[str, Any]) -> list[Series]:
+    """What a site of this shape has at any time."""
+    absent = missing_by_right(facts)
+    return [one for one in contract() if one.needs not in OCCASIONAL and not absent & set(one.samples)]
 
 
 def selector(series: Series, name: str) -> str:
@@ -46,7 +42,7 @@ def missing(host: Any, wanted: list[Series]) -> list[str]:
 
 
 def test_every_series_of_the_contract_is_there_with_its_labels(host, facts) -> None:
-    wanted = [series for series in contract() if is_here(series, facts)]
+    wanted = promised(facts)
     deadline = time.monotonic() + SETTLE_SECONDS
     while (gone := missing(host, wanted)) and time.monotonic() < deadline:
         time.sleep(5)
@@ -59,8 +55,8 @@ def test_every_series_is_of_the_type_of_the_contract(host, facts) -> None:
     for one in targets:
         types.setdefault((one["target"]["job"], one["metric"]), set()).add(one["type"])
     wrong = []
-    for series in contract():
-        if series.job in WITHOUT_TYPE or not is_here(series, facts):
+    for series in promised(facts):
+        if series.job in WITHOUT_TYPE:
             continue
         # OpenMetrics names a counter without its ending
         name = series.name if (series.job, series.name) in types else series.name.removesuffix("_total")

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import yaml
 
@@ -50,6 +51,17 @@ def known() -> dict[str, list[Series]]:
         for name in series.samples:
             found.setdefault(name, []).append(series)
     return found
+
+
+def missing_by_right(facts: dict[str, Any]) -> set[str]:
+    """The series that a site of this shape does not have. `facts`: what the wiring says of a host."""
+    tiers = facts["tiers"]
+    has = {
+        "several hosts": not facts["is_single_host"],
+        "standby": len(tiers["db"]) > 1,
+        "monitors": len(tiers["monitor"]) > 1,
+    }
+    return {name for series in contract() if not has.get(series.needs, True) for name in series.samples}
 
 
 def recorded() -> set[str]:
