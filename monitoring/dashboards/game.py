@@ -4,6 +4,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
+    BLUE,
     FAILED_OK,
     GREEN,
     PERCENTILE_COLORS,
@@ -102,7 +103,7 @@ PLAYERS = [
         "side.",
         unit=units.EventsPerSecond,
         stacked=True,
-        colors={"accepted": GREEN, "error": RED},
+        colors={"accepted": GREEN, "gone": BLUE, "error": RED},
     ),
     lines(
         "Sockets refused",
@@ -130,7 +131,7 @@ PLAYERS = [
         "deploy.",
         unit=units.EventsPerSecond,
         stacked=True,
-        colors={"over": GREEN, "error": RED},
+        colors={"over": GREEN, "client": BLUE, "error": RED},
         width=6,
     ),
     lines(
@@ -145,6 +146,7 @@ PLAYERS = [
         "Messages a second from players, by type. Bad: other, which no client of ours sends.",
         unit=units.MessagesPerSecond,
         stacked=True,
+        colors={"in": BLUE, "ping": GREEN, "other": RED},
         missing=QUIET,
         width=6,
     ),
@@ -160,6 +162,7 @@ PLAYERS = [
         "Messages a second to players, by type. Bad: error; late tells a player that an input came after its crossing.",
         unit=units.MessagesPerSecond,
         stacked=True,
+        colors={"ev": BLUE, "pong": GREEN, "late": YELLOW, "error": RED},
         missing=QUIET,
         width=6,
     ),
@@ -191,7 +194,7 @@ MATCHES = [
         [Query("sum by (outcome) (mode_outcome:matchpoint_matches_finished:rate5m) * 60", "{{outcome}}")],
         "Matches a minute by how they ended. Bad: server_error. Watched by MatchAvailabilityBurn.",
         stacked=True,
-        colors={"completed": GREEN, "server_error": RED},
+        colors={"completed": GREEN, "forfeit": BLUE, "server_error": RED},
     ),
     lines(
         "Matches that changed workers",
@@ -264,7 +267,7 @@ TIMING = [
         [
             Query(
                 "time() - max by (worker) "
-                '(matchpoint_event_loop_last_tick_timestamp_seconds{job="live",host=~"$host"})',
+                '(matchpoint_event_loop_last_tick_timestamp_seconds{job="live",host=~"$host"} > 0)',
                 "{{worker}}",
             )
         ],

@@ -4,10 +4,12 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
+    BLUE,
     DOWN_UP,
     FAILED_OK,
     GREEN,
     ONE_IS_GOOD,
+    ORANGE,
     RED,
     YELLOW,
     ZERO_IS_GOOD,
@@ -95,7 +97,7 @@ MEMORY = [
         ],
         "What it holds, against its limit. Bad: used above 85 % of the limit. Watched by ValkeyMemoryHigh.",
         unit=units.BytesIEC,
-        colors={"limit": RED, "used": GREEN},
+        colors={"limit": RED, "used": GREEN, "peak": BLUE, "resident": ORANGE},
     ),
     lines(
         "Keys",

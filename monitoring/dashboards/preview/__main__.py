@@ -104,7 +104,7 @@ def save(figure: Figure, path: Path) -> None:
     """As PNG of few colours, which is a third of the size."""
     figure.savefig(path, dpi=DPI, facecolor=CANVAS)
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        picture.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
             path, optimize=True
         )
 

@@ -16,9 +16,10 @@ COLORS = {
     "purple": "#b877d9",
     "text": TEXT,
 }
+# of series without a colour of their own; red is what is bad
 PALETTE = (
-    "#5794f2", "#73bf69", "#ff9830", "#b877d9", "#f2cc0c", "#4dc4c4", "#f2495c", "#8ab8ff", "#96d98d", "#ffb357",
-    "#ca95e5", "#e0b400", "#37a2a2", "#ff7383", "#1f60c4", "#56a64b", "#e0752d", "#8f3bb8", "#705da0", "#d683ce",
+    "#5794f2", "#73bf69", "#ff9830", "#b877d9", "#f2cc0c", "#4dc4c4", "#8ab8ff", "#96d98d", "#ffb357",
+    "#ca95e5", "#e0b400", "#37a2a2", "#1f60c4", "#56a64b", "#e0752d", "#8f3bb8", "#705da0", "#d683ce",
 )  # fmt: skip
 
 SECONDS = ((1e-6, "ns", 1e-9), (1e-3, "µs", 1e-6), (1, "ms", 1e-3), (60, "s", 1), (3600, "min", 60))
