@@ -124,7 +124,7 @@ gate: ops-tools ## Through the public address: page, certificate, a real match, 
 	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/gate.yml $(ARGS)
 
 .PHONY: verify
-verify: ops-tools ## Test the deployed hosts of INVENTORY; changes nothing on them
+verify: ops-tools ## Test the deployed hosts of INVENTORY; changes nothing on them but accounts of its own, for a minute
 	@$(RUN) pytest tests/infra --inventory $(INVENTORY) $(ARGS)
 	$(MAKE) gate
 

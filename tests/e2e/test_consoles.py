@@ -33,7 +33,10 @@ def raise_alert(lab: Lab, name: str, *, until: datetime) -> None:
     """Tell Alertmanager of an alert, as Prometheus would; it is over when `until` is past."""
     alert = {
         "labels": {"alertname": name, "severity": "ticket", "component": "test", "host": "mp1"},
-        "annotations": {"summary": "A <test> looks at this page", "impact": 'None: nobody plays "here".'},
+        "annotations": {
+            "summary": 'The disk "/var" of mp1 has < 9 % left',
+            "impact": "None yet. When it is full, results wait.",
+        },
         "startsAt": (datetime.now(UTC) - timedelta(minutes=3)).isoformat(),
         "endsAt": until.isoformat(),
         "generatorURL": "https://matchpoint.localhost/ops/prometheus/graph?g0.expr=up&g0.tab=1",
@@ -87,9 +90,10 @@ def test_on_call_reads_silences_and_finds_the_runbook(
     log_in(page, on_call)
     expect(page).to_have_url("https://matchpoint.localhost/ops/oncall/")
 
-    card = page.locator("article", has_text="A <test> looks at this page")
+    card = page.locator("article", has_text='The disk "/var" of mp1 has < 9 % left')
     expect(card).to_contain_text("mp1")
-    expect(card).to_contain_text('None: nobody plays "here".')
+    expect(card).to_contain_text("None yet. When it is full, results wait.")
+    page.reload()
     picture(page, "oncall-phone")
     card.get_by_role("link", name=f"Silence {firing} on mp1").click()
     page.get_by_text("30 minutes").click()
@@ -98,7 +102,7 @@ def test_on_call_reads_silences_and_finds_the_runbook(
     page.get_by_role("button", name="Silence").click()
 
     expect(page.get_by_role("status")).to_contain_text("is silent until")
-    expect(page.locator("article", has_text="A <test> looks at this page")).to_contain_text("silenced")
+    expect(page.locator("article", has_text='The disk "/var" of mp1 has < 9 % left')).to_contain_text("silenced")
     (made,) = silences(site, on_call)
     assert made["comment"] == "a test, <b>which</b> ends this"
     assert {(one["name"], one["value"]) for one in made["matchers"]} == {("alertname", firing), ("host", "mp1")}

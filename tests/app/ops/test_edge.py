@@ -122,6 +122,9 @@ def test_staff_with_a_second_factor_reach_every_console(site: Edge, enter: Calla
         assert json.loads(answer.text)["console"] == path.split("/")[2]
         assert answer.headers["Set-Cookie"] is None, "a console must not set cookies of the site"
         assert len(answer.headers.get_all("Strict-Transport-Security")) == 1
+        if "grafana" not in path:  # which says itself what may be kept
+            assert answer.headers["Cache-Control"] == "private, no-cache"
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(("who", "role"), [("viewer", "Viewer"), ("chief", "Admin")])
