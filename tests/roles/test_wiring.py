@@ -268,5 +268,5 @@ def test_monitoring_hosts_know_how_many_targets_to_expect(many):
     assert constants["node"] == 4
     assert (constants["web"], constants["live"]) == (4, 6)  # two app hosts
     assert constants["nginxlog"] == constants["nginx"] == 1
-    assert constants["probe"] == 6 + 3  # a socket of each live worker; page, certificate, name
+    assert constants["probe"] == 6 + 4  # a socket of each live worker; page, status page, certificate, name
     assert all(constant["name"] == "matchpoint_expected_targets" for constant in hosts["front"]["monitor_constants"])

@@ -16,7 +16,7 @@ TARGETS = [
 ]
 EDGES = {"edge1": "192.0.2.1", "edge2": "2001:db8::2"}
 PROBES = [
-    *({"probe": kind, "host": edge} for edge in EDGES for kind in ("https_home", "https_cert")),
+    *({"probe": kind, "host": edge} for edge in EDGES for kind in ("https_home", "https_status", "https_cert")),
     {"probe": "https_name", "host": "edge1"},
     {"probe": "wss", "host": "app1", "worker": "app1-8101"},
     {"probe": "wss", "host": "app1", "worker": "app1-8102"},
@@ -96,6 +96,8 @@ def test_every_edge_is_probed_by_its_own_address_and_every_worker_through_every_
     assert asked == {
         ("https_home", "edge1", "edge1", "https://192.0.2.1/"),
         ("https_home", "edge2", "edge2", "https://[2001:db8::2]/"),
+        ("https_status", "edge1", "edge1", "https://192.0.2.1/status"),
+        ("https_status", "edge2", "edge2", "https://[2001:db8::2]/status"),
         ("https_cert", "edge1", "edge1", "192.0.2.1:443"),
         ("https_cert", "edge2", "edge2", "[2001:db8::2]:443"),
         ("https_name", "edge1", None, "https://pong.example.com/"),
