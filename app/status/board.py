@@ -1,6 +1,7 @@
 """What this process knows of the site's state: asked again at most every 20 s, by one thread, and never forgotten.
 
-The last good answer is kept on disk as well, for the other processes of the host and for the next start.
+The last good answer is kept on disk as well, for the other processes of the host, for the next start, and for days that
+Prometheus has forgotten.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Final
 from django.conf import settings
 
 from status.measure import measure_history, measure_now
-from status.model import History, Now, Reading, history_from_json, now_from_json
+from status.model import History, Now, Reading, history_from_json, merged, now_from_json
 from status.prometheus import Prometheus, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -99,11 +100,12 @@ class Board:
         self._known = replace(self._known, now=now)
         if self._clock() - self._history_asked_at >= HISTORY_EVERY_S or self._known.history is None:
             self._history_asked_at = self._clock()
+            if self._known.history is None:
+                self._recall()
             history = self._ask_history(url)
             if history is not None:
-                self._known = replace(self._known, history=history)
-        if self._known.history is None:
-            self._recall()
+                known = self._known.history
+                self._known = replace(self._known, history=merged(history, known) if known else history)
         self._remember()
 
     def _ask_now(self) -> tuple[str, Now | None]:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from status.model import DAYS, LATENCIES, PARTS, QUANTILE, Day, History, Incident, LatencyDay, Now, State
+from status.model import DAY_S, DAYS, LATENCIES, PARTS, QUANTILE, Day, History, Incident, LatencyDay, Now, State
 from status.prometheus import Prometheus, Series
 
 RECORDED: Final = '{__name__=~"part:.+_available:ratio"}'
@@ -51,7 +51,6 @@ INSIDE: Final = re.compile(
     r"\b(postgres\w*|valkey|nginx|prometheus|alertmanager|grafana|dns|edges?|workers?|hosts?)\b", re.IGNORECASE
 )
 
-DAY_S: Final = 86_400
 PER_DAY: Final = 1_440  # samples that the rules record
 AVAILABLE: Final = f"avg by (part) (avg_over_time({RECORDED}[%ds]))"
 COUNT: Final = f"sum by (part) (count_over_time({RECORDED}[%ds]))"

@@ -9,6 +9,7 @@ Freshness = Literal["current", "last-known", "unavailable", "not-configured"]
 PARTS: Final = ("site", "matches", "connections", "accounts")
 LATENCIES: Final = ("pages", "moves")
 DAYS: Final = 90
+DAY_S: Final = 86_400
 QUANTILE: Final = 0.95
 
 
@@ -101,3 +102,25 @@ def availability(days: tuple[Day, ...]) -> tuple[float | None, int]:
     weight = sum(coverage for _, coverage in measured)
     total = sum(available * coverage for available, coverage in measured)
     return (total / weight if weight else None), len(measured)
+
+
+def merged(new: History, old: History) -> History:
+    """`new`, with the days of its 90 that `old` knows more about: Prometheus forgets, or was set up anew."""
+
+    def minutes(day: Day, history: History) -> float:
+        """The last day of a history is not over, and covered as far as it has come."""
+        is_today = day.date == history.days[PARTS[0]][-1].date
+        return day.coverage * (history.at % DAY_S / DAY_S if is_today else 1.0)
+
+    def better(part: str) -> tuple[Day, ...]:
+        known = {day.date: day for day in old.days[part]}
+        return tuple(
+            known[day.date] if day.date in known and minutes(known[day.date], old) > minutes(day, new) else day
+            for day in new.days[part]
+        )
+
+    def filled(kind: str) -> tuple[LatencyDay, ...]:
+        known = {day.date: day for day in old.latency[kind]}
+        return tuple(known.get(day.date, day) if day.seconds is None else day for day in new.latency[kind])
+
+    return History(new.at, {part: better(part) for part in PARTS}, {kind: filled(kind) for kind in LATENCIES})

@@ -18,7 +18,6 @@ from status.measure import (
     AVAILABLE,
     BEST_LATELY,
     COUNT,
-    DAY_S,
     ERRORS,
     LATENCY,
     PER_DAY,
@@ -26,7 +25,7 @@ from status.measure import (
     RESULTS_WAITING,
     WAYS,
 )
-from status.model import PARTS
+from status.model import DAY_S, PARTS
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC).timestamp()
 

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 from status.board import ASK_EVERY_S, CURRENT_S, HISTORY_EVERY_S
-from status.measure import AVAILABLE, DAY_S, RECORDED
+from status.measure import AVAILABLE, RECORDED
+from status.model import DAY_S
 from tests.app.status.conftest import BoardOf, Clock, FakePrometheus
 
 
@@ -136,6 +137,19 @@ async def test_what_was_known_survives_a_restart_and_is_shared(
     assert after.freshness == "last-known"
     assert (after.now, after.history) == (before.now, before.history)
     assert os.listdir(tmp_path) == ["status.json"], "a half of a file lies about"
+
+
+async def test_days_survive_a_prometheus_that_was_set_up_anew(
+    board_of: BoardOf, prometheus: FakePrometheus, clock: Clock
+) -> None:
+    before = await board_of(prometheus.url).read()
+    prometheus.history({})
+    clock.now += 600
+    after = await board_of(prometheus.url).read()
+    assert before.history is not None
+    assert after.history is not None
+    assert after.history.at > before.history.at
+    assert after.history.days["site"][:-1] == before.history.days["site"][:-1]
 
 
 async def test_a_file_of_another_release_is_ignored(

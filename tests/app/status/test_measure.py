@@ -15,7 +15,7 @@ from status.measure import (
     measure_history,
     measure_now,
 )
-from status.model import DAYS, PARTS, Day, Now, State, availability
+from status.model import DAY_S, DAYS, PARTS, Day, Now, State, availability, merged
 from status.prometheus import Prometheus, Unavailable
 from tests.app.status.conftest import NOON, FakePrometheus
 
@@ -201,6 +201,21 @@ def test_the_oldest_day_is_kept_and_the_one_before_is_not(prometheus: FakePromet
     prometheus.history({"site": {"2025-12-10": "0.1", "2025-12-11": "0.2"}})
     days = history_of(prometheus).days["site"]
     assert [day.available for day in days[:2]] == [0.2, None]
+
+
+def test_what_prometheus_has_forgotten_is_still_known(prometheus: FakePrometheus) -> None:
+    old = history_of(prometheus)
+    # The 7th is gone, and of the 8th a quarter
+    prometheus.history({"site": {"2026-03-08": "0.5", "2026-03-10": "0.9"}}, minutes="1080")
+    with Prometheus(prometheus.url, seconds=5) as asked:
+        new = measure_history(asked, at=NOON + DAY_S)
+    days = {day.date: day for day in merged(new, old).days["site"]}
+    assert len(days) == DAYS
+    assert days["2026-03-07"] == Day("2026-03-07", 1.0, 1.0)
+    assert days["2026-03-08"] == Day("2026-03-08", 1.0, 1.0)
+    assert days["2026-03-10"] == Day("2026-03-10", 0.9, 0.75), "more than what was known of it at noon"
+    assert days["2026-03-11"] == Day("2026-03-11", 1.0, 1.0)
+    assert "2025-12-11" not in days
 
 
 def test_availability_weighs_days_by_what_was_measured() -> None:

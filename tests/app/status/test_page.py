@@ -12,8 +12,8 @@ import pytest
 from django.test import Client
 
 from status.board import Board
-from status.measure import AVAILABLE, DAY_S
-from status.model import PARTS
+from status.measure import AVAILABLE
+from status.model import DAY_S, PARTS
 from status.present import ceiling, duration, percent
 from tests.app.status.conftest import Clock, FakePrometheus
 from tests.app.status.test_measure import alert
