@@ -61,7 +61,7 @@ NOW = [
         "One line a host. Bad: red; a host that does not answer has a state and nothing else. "
         "Watched by HostDown and the alerts of the panels below.",
         width=24,
-        height=6,
+        height=5,
     ),
 ]
 

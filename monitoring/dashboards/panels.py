@@ -235,9 +235,7 @@ def lines(
         .placement(common_models.LegendPlacement.BOTTOM)
         .show_legend(True)
     )
-    if below_zero:
-        panel.axis_centered_zero(True)
-    else:
+    if not below_zero:
         panel.min(minimum)
     if stacked:
         panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL).group("A"))

@@ -188,16 +188,15 @@ def _unbroken(points: list[tuple[float, float]], gap: float) -> list[list[tuple[
 
 
 def _limits(axes: Axes, panel: Panel) -> None:
-    if panel.defaults.get("custom", {}).get("axisCenteredZero"):
-        reach = max(abs(limit) for limit in axes.get_ylim()) or 1
-        axes.set_ylim(-reach, reach)
+    """From zero, or what the panel says, to what there is."""
+    if "min" not in panel.defaults:
         return
-    high = axes.get_ylim()[1]
+    low, high = panel.defaults["min"], axes.get_ylim()[1]
     if "max" in panel.defaults:
-        high = panel.defaults["max"] * 1.02
+        high = panel.defaults["max"] + (panel.defaults["max"] - low) * 0.02
     high = max(high, panel.defaults.get("custom", {}).get("axisSoftMax", high))
     peak = max(value for one in panel.series for _, value in one.points)
-    axes.set_ylim(panel.defaults.get("min", 0), high if peak > 0 or high > 1 else 1)
+    axes.set_ylim(low, high if peak > low else max(high, low + 1))
 
 
 def time_axis(axes: Axes, window: Window, width: float) -> None:
