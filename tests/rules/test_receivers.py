@@ -269,3 +269,20 @@ def test_a_wrong_setting_is_named_with_what_would_do(receivers: list, deadman: s
 
 def test_right_settings_are_let_pass(received: Received) -> None:
     assert role_value("alertmanager", "__alertmanager_faults", **settings(received)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "somebody"),
+    [
+        ({"matchpoint_pager_url": "https://pager.example.com/hook"}, True),
+        ({"matchpoint_receivers": [{"type": "ntfy", "url": "https://ntfy.example.com/a"}]}, True),
+        ({"matchpoint_receivers": [{"type": "slack", "url": "https://s.example.com", "for": ["page"]}]}, True),
+        ({"matchpoint_receivers": [{"type": "slack", "url": "https://s.example.com", "for": ["ticket"]}]}, False),
+        ({"matchpoint_receivers": [{"type": "email", "to": "second@example.com"}]}, False),
+        ({}, False),
+    ],
+)
+def test_a_site_has_somebody_who_wakes_up(settings: dict, somebody: bool) -> None:
+    faults = role_value("preflight", "__preflight_faults_pager", **settings)
+    assert bool(faults) is not somebody
+    assert all("nobody would wake up" in fault and "for example" in fault for fault in faults)
