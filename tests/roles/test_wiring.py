@@ -117,6 +117,12 @@ def test_the_app_knows_every_monitoring_host(many):
     assert environment["MATCHPOINT_ALERTMANAGER_URLS"] == f"http://{front}:9093"
 
 
+def test_the_app_has_the_same_settings_on_every_host(many):
+    """Workers tell by them whether another one has been through a roll that they are still to go through."""
+    hosts = wiring(many, "app_environment")
+    assert hosts["app1"] == hosts["app2"]
+
+
 def test_every_run_has_the_hosts_in_the_same_order(many):
     """Sets have an order of their own in each process: "the first edge" would be another one the next time."""
     names = ("tiers", "site_hosts", "nginx_web", "db_addresses", "acme_host")

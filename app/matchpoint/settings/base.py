@@ -10,8 +10,8 @@ from matchpoint.settings.environment import APP_DIR, base_urls, env, release_id
 
 RELEASE_ID = release_id()
 MATCHPOINT_HOST = env.str("MATCHPOINT_HOST", default="local")
-# Release and configuration that this process was started with
-DEPLOYED = env.str("MATCHPOINT_DEPLOYED", default=RELEASE_ID)
+# What this process was started with: the same on every host, and another one after each deploy that restarts it
+DEPLOYED = f"{RELEASE_ID}-{env.str('MATCHPOINT_CONFIG', default='')}".rstrip("-")
 # Port of the live worker that takes matches only when others drain or die
 LIVE_RESERVE_PORT = env.int("MATCHPOINT_LIVE_RESERVE_PORT", default=0)
 
