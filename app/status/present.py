@@ -33,7 +33,9 @@ NAMES: Final[dict[str, Text]] = {
 }
 WHAT: Final[dict[str, Text]] = {
     "site": _("The front page opens under the site's own name. It is tried four times a minute."),
-    "matches": _("Two programs play a match against each other, as players do, every minute."),
+    "matches": _(
+        "Two programs play a match against each other, as players do, every minute, and its result is stored."
+    ),
     "connections": _("A live connection to the game opens. It is tried four times a minute."),
     "accounts": _("The database takes writes: signing in, profiles and past matches. Matches are played without it."),
 }

@@ -60,6 +60,14 @@ def test_one_failed_canary_is_not_the_end_but_two_are(prometheus: FakePrometheus
     assert now_of(prometheus).parts["matches"] == "degraded"
 
 
+def test_a_game_that_only_misses_its_database_is_played(prometheus: FakePrometheus) -> None:
+    prometheus.ratios(site="1", matches="0", connections="1", accounts="0")
+    now = now_of(prometheus)
+    assert (now.parts["matches"], now.parts["accounts"], now.state) == ("degraded", "down", "degraded")
+    prometheus.ratios(site="1", matches="0", connections="0", accounts="0")
+    assert now_of(prometheus).parts["matches"] == "down"
+
+
 @pytest.mark.parametrize(
     ("query", "vector", "part"),
     [
