@@ -11,9 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
-from tests.conftest import Lab
 from tests.drills import profile, quiet, report
-from tests.drills.board import Board
+from tests.drills.board import Board, DrillLab
 from tests.drills.drill import Driller, Outcome, strangers, summary
 from tests.drills.model import RULES, Fault, faults, named
 
@@ -28,7 +27,7 @@ def say(text: str) -> None:
 class Stage:
     """A lab, and which timings its rules have."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: DrillLab) -> None:
         self.lab = lab
         self._folder = lab.state / "drills"
         self._note = self._folder / "timings"
@@ -118,7 +117,7 @@ def main() -> int:
     if not options.name:
         wanted = [fault for fault in faults() if fault.topology == topology]
     assert all(fault.topology == topology for fault in wanted), "faults of one topology at a time"
-    stage = Stage(Lab(options.lab or LABS.get(topology, f"drills-{topology}"), topology))
+    stage = Stage(DrillLab(options.lab or LABS.get(topology, f"drills-{topology}"), topology))
     began = time.monotonic()
     stage.boot(anew=not options.name)
     outcomes = drill_all(stage, wanted)

@@ -72,7 +72,7 @@ class Fault:
         return self.promise > 0
 
     def expects(self, kind: Kind) -> bool:
-        return kind in self.kinds or kind in self.late or kind.alert in self.company
+        return kind in self.kinds or kind in self.late or kind.alert in self.company or str(kind) in noise()
 
 
 def _fault(entry: dict[str, Any], path: Path) -> Fault:
@@ -97,6 +97,12 @@ def named(name: str) -> Fault:
         if fault.name == name:
             return fault
     raise LookupError(f"no fault {name}; there are {', '.join(fault.name for fault in faults())}")
+
+
+@cache
+def noise() -> dict[str, str]:
+    """Tickets that the machine under the lab may cause at any time, each with the reason."""
+    return yaml.safe_load((FOLDER / "_noise.yml").read_text()) or {}
 
 
 @cache

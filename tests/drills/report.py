@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tests.conftest import ROOT
 from tests.drills.drill import Outcome
-from tests.drills.model import Fault, Kind, faults, kinds, named, unproven
+from tests.drills.model import Fault, Kind, faults, kinds, named, noise, unproven
 
 RESULTS: Final = Path(__file__).parent / "results.json"
 PAGE: Final = ROOT / "docs" / "drills.md"
@@ -83,6 +83,7 @@ def measured(results: dict[str, dict[str, Any]]) -> str:
     """The part of docs/drills.md that is written by machine."""
     drills = {name: kept for name, kept in results.items() if name != "quiet"}
     company = [f"* {fault.fault}: {name}, {why}" for fault in faults() for name, why in fault.company.items()]
+    company += [f"* Any: {kind}, {why}" for kind, why in noise().items()]
     parts = ["## The matrix", "", table(drills), "", "## What may come along", "", *company]
     parts += ["", "## Tickets without a drill", "", *(f"* {kind}: {why}" for kind, why in unproven().items())]
     if "quiet" in results:
