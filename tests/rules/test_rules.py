@@ -103,6 +103,14 @@ def test_alert_says_what_on_call_needs(alert: Alert) -> None:
     assert not re.search(r"\$value", str(alert.labels)), "a value in a label makes a new alert of every change"
 
 
+@pytest.mark.parametrize("alert", [alert for alert in alerts() if alert.labels["severity"] == "page"], ids=str)
+def test_impact_of_a_page_is_for_players(alert: Alert) -> None:
+    """It stands on the public status page, which leaves out those that name the inside."""
+    impact = alert.annotations["impact"]
+    inside = r"postgres\w*|valkey|nginx|prometheus|alertmanager|grafana|dns|edges?|workers?|hosts?"
+    assert impact.startswith("None") or not re.search(rf"\b({inside})\b|\$labels", impact, re.IGNORECASE)
+
+
 @ALL
 def test_figures_are_said_in_units(alert: Alert) -> None:
     """A ratio says per cent, a time its unit; a bare number is a count."""
