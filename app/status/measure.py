@@ -12,7 +12,11 @@ RECORDED: Final = '{__name__=~"part:.+_available:ratio"}'
 BEST_LATELY: Final = f"max by (part) (max_over_time({RECORDED}[2m]))"
 # 0 when one of several edges or workers failed for a whole minute
 WAYS: Final = 'min by (probe) (max_over_time(probe_success{job="probe",probe=~"https_home|wss"}[1m]))'
-ERRORS: Final = 'max by (sloth_slo) (slo:sli_error:ratio_rate5m{sloth_service="matchpoint"})'
+# Of one in ten that fails nobody can tell a share: three in five minutes are told
+ERRORS: Final = (
+    'max by (sloth_slo) (slo:sli_error:ratio_rate5m{sloth_service="matchpoint"}'
+    ' and on (sloth_slo) slo:sli_error_events:rate5m{sloth_service="matchpoint"} >= 0.01)'
+)
 RESULTS_WAITING: Final = 'sum(min_over_time(matchpoint_results_spooled{job="live"}[2m]))'
 
 # One probe of a minute may be lost without a word
