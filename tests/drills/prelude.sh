@@ -48,6 +48,12 @@ connections_up_to() {
     wait"
 }
 
+# The server does not look whether a client is still there while it sleeps
+connections_end() {
+  stop_run connections
+  sql postgres "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'postgres' and query = 'select pg_sleep(900)'"
+}
+
 # The game's own user, who may do all that fills and publishes
 valkey_url() {
   (. /etc/matchpoint/app.env && echo "$MATCHPOINT_VALKEY_URL")
