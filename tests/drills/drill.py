@@ -56,7 +56,8 @@ class Driller:
 
     def on_host(self, fault: Fault, commands: str, *, strict: bool) -> None:
         if commands:
-            script = PRELUDE + ("set -e\n" if strict else "") + commands
+            named = f"DRILL={fault.name.replace('-', '_')}\n"
+            script = named + PRELUDE + ("set -e\n" if strict else "") + commands
             self.lab.run(self.host(fault), RUN, stdin=script, timeout_s=COMMAND_S)
 
     def here(self, fault: Fault, commands: str) -> None:

@@ -1,4 +1,4 @@
-# What the commands of faults may use, on the host, as root
+# What the commands of faults may use, on the host, as root; DRILL is the name of the fault, with _ for -
 set -u
 DISKS=/run/drill-disks
 
@@ -115,15 +115,15 @@ metric() {
 
 # block HOOK RULE...: a rule before the host's own firewall, for the host itself as well; unblock takes all away
 block() {
-  nft add table inet drill
-  nft add chain inet drill "$1" "{ type filter hook $1 priority -300; }"
+  nft add table inet "drill_$DRILL"
+  nft add chain inet "drill_$DRILL" "$1" "{ type filter hook $1 priority -300; }"
   hook=$1
   shift
-  nft add rule inet drill "$hook" "$@"
+  nft add rule inet "drill_$DRILL" "$hook" "$@"
 }
 
 unblock() {
-  nft delete table inet drill
+  nft delete table inet "drill_$DRILL"
 }
 
 # serve_certificate DAYS: nginx gets a certificate that is valid so long, of a CA that the monitoring trusts for the drill
