@@ -16,7 +16,7 @@ from tests.drills.drill import swarm
 MATCHES: Final = 4
 PAGES: Final = 5.0
 # After each step, for what it caused to be heard: scrape, evaluation, patience and Alertmanager of a service that stops
-SETTLE_S: Final = 120.0
+SETTLE_S: Final = 100.0
 RENEWAL: Final = (
     "REQUESTS_CA_BUNDLE=/etc/matchpoint/tls/acme-ca.pem"
     " certbot renew --force-renewal --no-random-sleep-on-renew --quiet"
