@@ -113,6 +113,16 @@ metric() {
   sed -n "s/^$1 //p" /var/lib/prometheus/node-exporter/*.prom
 }
 
+# Four requests a second for a page that comes from the database; stop_run visitors
+visitors() {
+  id=$(sql matchpoint "select public_id from matches_match limit 1")
+  . /etc/matchpoint/app.env
+  run_on visitors sh -c "while :; do
+    curl -sk -o /dev/null -m 20 --connect-to ::127.0.0.1: https://$MATCHPOINT_DOMAIN/api/matches/$id &
+    sleep 0.25
+  done"
+}
+
 # block HOOK RULE...: a rule before the host's own firewall, for the host itself as well; unblock takes all away
 block() {
   nft add table inet "drill_$DRILL"
