@@ -24,6 +24,8 @@ FORGET = (
     " && find /var/lib/prometheus/metrics2 /var/lib/prometheus/alertmanager -mindepth 1 -delete"
     " && systemctl start prometheus-alertmanager prometheus"
 )
+KNOWS = 'count_over_time(up{job="prometheus"}[5m]) >= 3'
+KNOWS_S = 120
 
 
 def say(text: str) -> None:
@@ -55,9 +57,18 @@ class Stage:
         settings = [f"ARGS=-e @{profile.write(self._folder)}"] if name == "test" else []
         self._note.write_text("between two timings")
         self.lab.make("deploy", "TAGS=prometheus,alertmanager", *settings)
-        for host in self.lab.hosts("monitor"):
-            self.lab.run(host, FORGET)
         self._note.write_text(self._named(name))
+        self.forget()
+
+    def forget(self) -> None:
+        """Empties the memory of the monitoring, and waits until it knows the present."""
+        hosts = self.lab.hosts("monitor")
+        for host in hosts:
+            self.lab.run(host, FORGET)
+        deadline = time.monotonic() + KNOWS_S
+        while not all(self.lab.run(host, f"matchpoint-query '{KNOWS}' || true") for host in hosts):
+            assert time.monotonic() < deadline, f"Prometheus has scraped too little {KNOWS_S} s after its start"
+            time.sleep(2)
 
     @staticmethod
     def _named(name: str) -> str:
@@ -89,6 +100,8 @@ def drill_all(stage: Stage, wanted: list[Fault]) -> list[Outcome]:
         ends: list[Future[Outcome]] = []
         for timings, lanes in rounds(wanted):
             stage.timings(timings)
+            if timings == "true":
+                stage.forget()  # what is promised over hours and days would be told of until then
             with ThreadPoolExecutor(len(lanes)) as pool:
                 ends += [end for lane in pool.map(drill_lane, lanes) for end in lane]
         outcomes = [end.result() for end in ends]

@@ -123,7 +123,8 @@ class Driller:
 
     def _clear(self, fault: Fault) -> set[Kind]:
         """What is left on the board that a fault has to have for itself: of its own alerts, or at all."""
-        return self.board.clear(fault.kinds if fault.lane else None, but=self._awake, within_s=CLEAR_S)
+        own = fault.kinds if fault.lane or fault.is_true else None
+        return self.board.clear(own, but=self._awake, within_s=CLEAR_S)
 
     def _mend(self, fault: Fault, outcome: Outcome) -> None:
         for mend in (
