@@ -67,14 +67,12 @@ valkey() {
 valkey_fill() {
   valkey eval '
     local info = redis.call("info", "memory")
-    local used = function() return tonumber(redis.call("info", "memory"):match("used_memory:(%d+)")) end
+    local used = tonumber(info:match("used_memory:(%d+)"))
     local till = tonumber(info:match("\nmaxmemory:(%d+)")) * tonumber(ARGV[1]) / 100
-    local n = 0
-    while used() + 300000 < till do
-      n = n + 1
-      redis.call("set", "drill:" .. n, string.rep("x", 250000))
-    end
-    return n' 0 "$1"
+    local quarter = string.rep("x", 262000)  -- with what belongs to it, 256 kB
+    for n = 1, math.floor((till - used) / 262144) do
+      redis.call("set", "drill:" .. n, quarter)
+    end' 0 "$1"
 }
 
 valkey_drain() {
