@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC1091
 # What the commands of faults may use, on the host, as root; DRILL is the name of the fault, with _ for -
 set -u
 DISKS=/run/drill-disks
@@ -100,7 +101,7 @@ memory_group_remove() {
 
 # The units of the game's workers that start with the host
 workers() {
-  ls /etc/systemd/system/multi-user.target.wants | grep -E '^matchpoint-(web|live)@'
+  find /etc/systemd/system/multi-user.target.wants -name 'matchpoint-web@*' -o -name 'matchpoint-live@*' | xargs -n 1 basename | sort
 }
 
 # metric NAME: of the files that the node exporter reads
@@ -147,7 +148,7 @@ serve_certificate() {
 
 make_certificate() {
   (
-    cd /run/drill-tls
+    cd /run/drill-tls || exit
     . /etc/matchpoint/app.env
     echo "subjectAltName=DNS:$MATCHPOINT_DOMAIN" > names
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 800 -subj "/CN=Drills" -keyout ca.key -out ca.pem
@@ -162,7 +163,8 @@ restore_certificate() {
   ln -sfnT "$(cat /run/drill-tls/before)" /etc/matchpoint/tls/current
   systemctl reload nginx
   for ca in /etc/prometheus/probe-ca.pem /etc/matchpoint/canary-ca.pem; do
-    [ ! -e "/run/drill-tls/$(basename $ca)" ] || cat "/run/drill-tls/$(basename $ca)" > $ca
+    kept=/run/drill-tls/${ca##*/}
+    [ ! -e "$kept" ] || cat "$kept" > $ca
   done
   rm -r /run/drill-tls
 }
@@ -180,12 +182,12 @@ other_release() {
     printf '[Service]\nEnvironmentFile=/run/drill-release.env\n' > "/run/systemd/system/$unit.d/drill.conf"
   done
   systemctl daemon-reload
-  systemctl restart $(workers | grep -E "$1")
+  workers | grep -E "$1" | xargs systemctl restart
 }
 
 own_release() {
   rm -f /run/systemd/system/matchpoint-*@*.service.d/drill.conf
   systemctl daemon-reload
-  systemctl restart $(workers | grep -E "$1")
+  workers | grep -E "$1" | xargs systemctl restart
   rm -rf /opt/matchpoint/releases/drill /run/drill-release.env
 }
