@@ -101,7 +101,10 @@ memory_group_remove() {
 
 # The units of the game's workers that start with the host
 workers() {
-  find /etc/systemd/system/multi-user.target.wants -name 'matchpoint-web@*' -o -name 'matchpoint-live@*' | xargs -n 1 basename | sort
+  for unit in /etc/systemd/system/multi-user.target.wants/matchpoint-web@* \
+    /etc/systemd/system/multi-user.target.wants/matchpoint-live@*; do
+    echo "${unit##*/}"
+  done
 }
 
 # metric NAME: of the files that the node exporter reads

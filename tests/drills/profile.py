@@ -20,6 +20,8 @@ LONG_S: Final = 60  # what is not longer stays as it is
 PATIENCE_S: Final = 30  # two scrapes
 SHRINK: Final = 120  # what an expression looks back
 RANGE_S: Final = 60  # four scrapes, at least
+SLOW_S: Final = 300  # what looks back further than this may wait for things that happen once a minute
+SLOW_RANGE_S: Final = 120
 TICKETS: Final = {"group_wait": "10s", "group_interval": "20s"}
 
 # `[5m]`, `[30m:1m]`, and `offset 7d`
@@ -36,7 +38,8 @@ def patience(duration: str) -> str:
 def back(duration: str) -> str:
     """How far an expression of the profile looks back."""
     true_s = seconds(duration)
-    return duration if true_s <= LONG_S else f"{max(RANGE_S, round(true_s / SHRINK))}s"
+    at_least_s = RANGE_S if true_s <= SLOW_S else SLOW_RANGE_S
+    return duration if true_s <= LONG_S else f"{max(at_least_s, round(true_s / SHRINK))}s"
 
 
 def expression(promql: str) -> str:

@@ -79,6 +79,7 @@ def test_prelude_is_good_shell() -> None:
     [
         ("rate(a_total[5m]) > 5 * 3600", "rate(a_total[60s]) > 5 * 3600"),
         ("rate(a_total[1m])", "rate(a_total[1m])"),
+        ("rate(a_total[10m])", "rate(a_total[120s])"),
         ("predict_linear(a[6h], 4*3600)", "predict_linear(a[180s], 4*3600)"),
         ("max_over_time(a[3d:5m])", "max_over_time(a[2160s:30s])"),
         ("a offset 7d == 0", "a offset 5040s == 0"),
