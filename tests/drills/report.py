@@ -82,8 +82,9 @@ def missing(results: dict[str, dict[str, Any]]) -> list[str]:
 def measured(results: dict[str, dict[str, Any]]) -> str:
     """The part of docs/drills.md that is written by machine."""
     drills = {name: kept for name, kept in results.items() if name != "quiet"}
-    company = [f"* {fault.fault}: {name}, {why}" for fault in faults() for name, why in fault.company.items()]
-    company += [f"* Any: {kind}, {why}" for kind, why in noise().items()]
+    company = [row("fault", "alert", "why"), "|---|---|---|"]
+    company += [row(fault.fault, name, why) for fault in faults() for name, why in fault.company.items()]
+    company += [row("any", kind, why) for kind, why in noise().items()]
     parts = ["## The matrix", "", table(drills), "", "## What may come along", "", *company]
     parts += ["", "## Tickets without a drill", "", *(f"* {kind}: {why}" for kind, why in unproven().items())]
     if "quiet" in results:
