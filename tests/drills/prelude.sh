@@ -175,22 +175,24 @@ restore_certificate() {
 # other_release WORKERS FILE EXPRESSION: some workers run a copy of the release in which sed changed a file
 other_release() {
   own=$(readlink -f /opt/matchpoint/current)
-  cp -a "$own" /opt/matchpoint/releases/drill
-  sed -i "$3" "/opt/matchpoint/releases/drill/$2"
-  ! cmp -s "$own/$2" "/opt/matchpoint/releases/drill/$2"
-  find /opt/matchpoint/releases/drill/app -name '*.pyc' -delete
-  sed "s#/releases/$(basename "$own")/#/releases/drill/#g" /etc/matchpoint/release.env > /run/drill-release.env
+  copy=/opt/matchpoint/releases/$DRILL
+  rm -rf "$copy"
+  cp -a "$own" "$copy"
+  sed -i "$3" "$copy/$2"
+  ! cmp -s "$own/$2" "$copy/$2"
+  find "$copy/app" -name '*.pyc' -delete
+  sed "s#/releases/$(basename "$own")/#/releases/$DRILL/#g" /etc/matchpoint/release.env > "/run/$DRILL.env"
   for unit in $(workers | grep -E "$1"); do
     mkdir -p "/run/systemd/system/$unit.d"
-    printf '[Service]\nEnvironmentFile=/run/drill-release.env\n' > "/run/systemd/system/$unit.d/drill.conf"
+    printf '[Service]\nEnvironmentFile=%s\n' "/run/$DRILL.env" > "/run/systemd/system/$unit.d/$DRILL.conf"
   done
   systemctl daemon-reload
   workers | grep -E "$1" | xargs systemctl restart
 }
 
 own_release() {
-  rm -f /run/systemd/system/matchpoint-*@*.service.d/drill.conf
+  rm -f "/run/systemd/system/"matchpoint-*@*.service.d/"$DRILL.conf"
   systemctl daemon-reload
   workers | grep -E "$1" | xargs systemctl restart
-  rm -rf /opt/matchpoint/releases/drill /run/drill-release.env
+  rm -rf "/opt/matchpoint/releases/$DRILL" "/run/$DRILL.env"
 }
