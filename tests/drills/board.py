@@ -11,7 +11,7 @@ from threading import Lock, Semaphore
 from typing import Any, ClassVar, Final
 
 from tests.conftest import Lab
-from tests.drills.model import Kind, kinds
+from tests.drills.model import Kind, kinds, noise
 
 FRESH_S: Final = 2.0  # looks at the hosts are as old as this at most
 # One alert of a mail's text, as monitoring/templates/matchpoint.tmpl begins it
@@ -134,7 +134,8 @@ class Board:
         while True:
             left = self.alerts("firing") | self.held()
             left |= {kind for kind in self.alerts("pending") if kind.severity == "page"}
-            left = (left if wanted is None else left & wanted) - set(but)
+            quiet = {kind for kind in left if str(kind) not in noise()}
+            left = (quiet if wanted is None else left & wanted) - set(but)
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(3)
