@@ -124,14 +124,17 @@ async def test_the_server_measures_round_trips_and_grants_a_grace(site: Site) ->
         for _ in range(8):
             await match_time(match)
             await asyncio.sleep(0.04)  # within the message limit, and past the start of the match by a grace
-        arrived_after = await match_time(match)
-        await match.send(json.dumps({"t": "in", "seq": 1, "at": 0, "target": 100}))
-        pads: list[dict[str, Any]] = []
-        while not pads:
-            pads = [event for event in json.loads(await match.recv()).get("e", []) if event.get("seq") == 1]
-
-        # Without a measured round trip there would be no grace, and the input could not count from before it came.
-        assert arrived_after - 120_000 <= pads[0]["t"] < arrived_after
+        for seq in range(1, 31):  # on a busy machine the way of one input may take longer than its grace
+            arrived_after = await match_time(match)
+            await match.send(json.dumps({"t": "in", "seq": seq, "at": 0, "target": 100 + seq}))
+            pads: list[dict[str, Any]] = []
+            while not pads:
+                pads = [event for event in json.loads(await match.recv()).get("e", []) if event.get("seq") == seq]
+            assert arrived_after - 120_000 <= pads[0]["t"]
+            if pads[0]["t"] < arrived_after:
+                return
+            await asyncio.sleep(0.04)
+        pytest.fail("no input counted from before it came: without a measured round trip there is no grace")
 
 
 GUSHING_SERVER = """
