@@ -206,6 +206,13 @@ def test_a_notification_that_no_fault_explains_fails_all_that_were_there() -> No
     assert third.faults == []
 
 
+def test_the_ticket_of_a_burnt_promise_may_come_again() -> None:
+    burnt = outcome("burnt", 0, 10, page=("SocketConnectBurn",), wake=("SocketConnectBurn",))
+    later = outcome("later", 20, 30, ticket=("HostDown",))
+    assert not strangers([burnt, later], [notice("SocketConnectBurn", "ticket", 25)])
+    assert strangers([burnt, later], [notice("SocketConnectBurn", "page", 25)])
+
+
 def test_an_alert_of_another_severity_is_a_stranger() -> None:
     one = outcome("one", 0, 10, ticket=("HostDiskAlmostFull",))
     assert strangers([one], [notice("HostDiskAlmostFull", "page", 5)])
