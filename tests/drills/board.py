@@ -122,7 +122,7 @@ class Board:
         said: set[Kind] = set()
         for host in self._monitor:
             for alert in json.loads(
-                self._lab.run(host, "amtool alert query --inhibited --active --silenced -o json") or "[]"
+                self._lab.run(host, "amtool alert query --inhibited --active --silenced -o json || true") or "[]"
             ):
                 said.add(Kind(alert["labels"]["alertname"], alert["labels"].get("severity", "")))
         return {kind for kind in said if kind.severity in ("page", "ticket")}
