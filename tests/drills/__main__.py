@@ -19,10 +19,11 @@ from tests.drills.model import RULES, Fault, faults, named
 LABS = {"single": "drills"}  # of other topologies: drills-<topology>
 QUIET = "quiet"
 # What happened before is none of the next drills' business: some rules look back for days
+# On all hosts step by step: Alertmanagers tell each other what they have told
 FORGET = (
-    "systemctl stop prometheus prometheus-alertmanager"
-    " && find /var/lib/prometheus/metrics2 /var/lib/prometheus/alertmanager -mindepth 1 -delete"
-    " && systemctl start prometheus-alertmanager prometheus"
+    "systemctl stop prometheus prometheus-alertmanager",
+    "find /var/lib/prometheus/metrics2 /var/lib/prometheus/alertmanager -mindepth 1 -delete",
+    "systemctl start prometheus-alertmanager prometheus",
 )
 KNOWS = 'count_over_time(up{job="prometheus"}[5m]) >= 3'
 KNOWS_S = 120
@@ -63,8 +64,9 @@ class Stage:
     def forget(self) -> None:
         """Empties the memory of the monitoring, and waits until it knows the present."""
         hosts = self.lab.hosts("monitor")
-        for host in hosts:
-            self.lab.run(host, FORGET)
+        for step in FORGET:
+            for host in hosts:
+                self.lab.run(host, step)
         deadline = time.monotonic() + KNOWS_S
         while not all(self.lab.run(host, f"matchpoint-query '{KNOWS}' || true") for host in hosts):
             assert time.monotonic() < deadline, f"Prometheus has scraped too little {KNOWS_S} s after its start"
