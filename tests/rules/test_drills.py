@@ -219,5 +219,12 @@ def test_an_alert_of_another_severity_is_a_stranger() -> None:
     assert one.faults
 
 
+def test_every_page_and_nine_of_ten_tickets_were_heard_and_ended() -> None:
+    proven = report.proven(report.load())
+    assert not [str(kind) for kind in kinds() if kind.severity == "page" and kind not in proven]
+    tickets = [kind for kind in kinds() if kind.severity == "ticket"]
+    assert len([kind for kind in tickets if kind in proven]) >= 0.9 * len(tickets), report.missing(report.load())
+
+
 def test_the_matrix_in_the_documentation_is_what_was_measured() -> None:
     assert report.PAGE.read_text() == report.render(report.PAGE.read_text(), report.load())
