@@ -53,12 +53,18 @@ def look_at(page: Page, name: str) -> None:
 
 
 @pytest.fixture
-def without_workers(site: Lab) -> Iterator[None]:
+def without_workers(site: Lab, visitor: Visitor) -> Iterator[None]:
+    """No web worker runs, after somebody has looked: what nobody has asked for has no copy."""
+    page = visitor().new_page()
+    for path in ("/status", "/status.json"):
+        page.goto(path)
     units = "'matchpoint-web@*.service'"
     found = site.run(site.hosts("app")[0], f"systemctl list-units --plain --no-legend {units} | cut -d' ' -f1 | xargs")
     site.run(site.hosts("app")[0], f"systemctl stop {found}")
-    yield
-    site.run(site.hosts("app")[0], f"systemctl start {found}")
+    try:
+        yield
+    finally:
+        site.run(site.hosts("app")[0], f"systemctl start {found}")
 
 
 @pytest.mark.parametrize(
