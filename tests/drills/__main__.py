@@ -118,10 +118,8 @@ def quiet_run(stage: Stage) -> bool:
     board = Board(stage.lab)
     board.clear(within_s=300)
     steps = quiet.run(stage.lab, board, say)
-    if all(step.told("page") == "none" for step in steps):
-        report.save_quiet(quiet.result(steps))
-        return True
-    return False
+    report.save_quiet(quiet.result(steps))
+    return all(step.told("page") == "none" for step in steps)
 
 
 def main() -> int:
