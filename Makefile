@@ -126,7 +126,7 @@ gate: ops-tools ## Through the public address: page, certificate, a real match, 
 .PHONY: verify
 verify: ops-tools ## Test the deployed hosts of INVENTORY; changes nothing on them but accounts of its own, for a minute
 	@$(RUN) pytest tests/infra --inventory $(INVENTORY) $(ARGS)
-	$(MAKE) gate
+	$(MAKE) gate ARGS=
 
 .PHONY: silence silences
 silence: export ALERT := $(ALERT)
