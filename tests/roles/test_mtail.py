@@ -51,7 +51,7 @@ def test_all_label_sets_are_there_after_the_first_line(tmp_path: Path) -> None:
 
 def test_locations_of_the_configuration_are_those_that_are_counted() -> None:
     (body,) = re.findall(r"\$matchpoint_location \{(.*?)\n    \}", CONFIG, re.DOTALL)
-    assert {line.split()[-1].rstrip(";") for line in body.split("\n") if line} == LOCATIONS
+    assert set(re.findall(r"^ +[^ #].* (\w+);$", body, re.MULTILINE)) == LOCATIONS
 
 
 def test_requests_are_counted_by_status_class_and_location(tmp_path: Path) -> None:
