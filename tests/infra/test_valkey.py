@@ -21,6 +21,7 @@ def cli(host, facts):
 
 def test_strangers_get_nothing(cli):
     assert "NOAUTH" in cli("ping")
+    assert "WRONGPASS" in cli("auth default ''")
 
 
 def test_the_app_uses_it_and_administers_nothing(cli):

@@ -27,6 +27,20 @@ def test_stopped_postgres_pages_within_two_minutes_and_resolves(site: Lab) -> No
     assert mails, "the page did not arrive by mail as well"
 
 
+def test_valkey_keeps_what_was_written_in_transactions_over_a_restart(site: Lab) -> None:
+    password = (site.state / "secrets/valkey_app").read_text().strip()
+    cli = f"valkey-cli --no-auth-warning --user app --pass {password}"
+    keys = "test:alone test:string test:hash"
+    lines = "SET test:alone 1\nMULTI\nSET test:string 1\nHSET test:hash field 1\nEXEC\n"
+    try:
+        assert site.run("mp1", cli, stdin=lines).split() == ["OK", "OK", "QUEUED", "QUEUED", "OK", "1"]
+        site.run("mp1", "systemctl restart valkey-server")
+        poll(lambda: site.run("mp1", f"{cli} ping").strip() == "PONG", within_s=20, what="Valkey to answer")
+        assert site.run("mp1", f"{cli} exists {keys}").strip() == "3"
+    finally:
+        site.run("mp1", f"{cli} del {keys}")
+
+
 def test_a_restart_that_a_killed_run_had_no_time_for_is_made_up_for(site: Lab) -> None:
     """A run that dies between writing a file and its handler leaves the file new and what was started with old."""
     units = ("valkey-server", "prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
