@@ -99,8 +99,8 @@ PLAYERS = [
                 "{{result}}",
             )
         ],
-        "Sockets a second that players asked for. Bad: error and capacity; auth_rejected and gone are the player's "
-        "side.",
+        "Sockets a second that players asked for. "
+        "Bad: error and capacity; auth_rejected and gone are the player's side.",
         unit=units.EventsPerSecond,
         stacked=True,
         colors={"accepted": GREEN, "gone": BLUE, "error": RED},
@@ -127,8 +127,8 @@ PLAYERS = [
                 "{{reason}}",
             )
         ],
-        "Sockets a second that ended. Bad: error and protocol, or timeout for many at once; server_shutdown is a "
-        "deploy.",
+        "Sockets a second that ended. "
+        "Bad: error and protocol, or timeout for many at once; server_shutdown is a deploy.",
         unit=units.EventsPerSecond,
         stacked=True,
         colors={"over": GREEN, "client": BLUE, "error": RED},
@@ -171,8 +171,8 @@ PLAYERS = [
         percentiles(
             'sum by (le) (rate(matchpoint_player_rtt_seconds_bucket{job="live",host=~"$host"}[$__rate_interval]))'
         ),
-        "Time from the server to a player and back, as clients measure. Their networks are not ours: nothing alerts on "
-        "it.",
+        "Time from the server to a player and back, as clients measure. "
+        "Their networks are not ours: nothing alerts on it.",
         unit=units.Seconds,
         colors=PERCENTILE_COLORS,
         missing=QUIET,
@@ -271,8 +271,8 @@ TIMING = [
                 "{{worker}}",
             )
         ],
-        "How long ago each worker's loop last ran, as of its scrape. Bad: above a minute; the process answers, the "
-        "game stands.",
+        "How long ago each worker's loop last ran, as of its scrape. "
+        "Bad: above a minute; the process answers, the game stands.",
         unit=units.Seconds,
     ),
 ]
@@ -313,8 +313,8 @@ RESULTS = [
                 "{{worker}}",
             )
         ],
-        "How long ago each worker last renewed the leases of its matches in Valkey. Bad: growing; others take them "
-        "over.",
+        "How long ago each worker last renewed the leases of its matches in Valkey. "
+        "Bad: growing; others take them over.",
         unit=units.Seconds,
         width=6,
     ),
@@ -363,8 +363,8 @@ PROCESSES = [
     dial(
         "File descriptors",
         'max(process_open_fds{job="live",host=~"$host"} / process_max_fds{job="live",host=~"$host"})',
-        "Used share of the open files that a live worker may have, the worst of them. Bad: above 80 %; a socket is "
-        "one.",
+        "Used share of the open files that a live worker may have, the worst of them. "
+        "Bad: above 80 %; a socket is one.",
         width=8,
         height=8,
     ),

@@ -83,8 +83,8 @@ PROCESSOR = [
                 "{{mode}}",
             )
         ],
-        "What the cores of the chosen hosts do, on average. Bad: iowait (the disk is slow), steal (the neighbours "
-        "are).",
+        "What the cores of the chosen hosts do, on average. "
+        "Bad: iowait (the disk is slow), steal (the neighbours are).",
         unit=units.PercentUnit,
         stacked=True,
         maximum=1,
@@ -265,9 +265,8 @@ NETWORK = [
                 f"sum by (host) (rate(node_netstat_TcpExt_ListenOverflows{{{NODE}}}[5m]))", "refused a second {{host}}"
             ),
         ],
-        "Used share of the connections that the firewall can track, and connections that no program took. Bad: above "
-        "80 %; "
-        "any refused. Watched by HostConnectionsNearLimit.",
+        "Used share of the connections that the firewall can track, and connections that no program took. "
+        "Bad: above 80 %; any refused. Watched by HostConnectionsNearLimit.",
         unit=units.PercentUnit,
         reach=1,
         steps=((None, GREEN), (0.8, RED)),

@@ -74,9 +74,8 @@ NOW = [
         "Connections of nginx",
         'max(nginx_connections_active{job="nginx",host=~"$host"}'
         ' / on (host) matchpoint_nginx_connections_limit{host=~"$host"})',
-        "Used share of the connections that nginx may have, the worst edge. A match socket counts twice. Bad: above 80 "
-        "%. "
-        "Watched by NginxConnectionsNearLimit.",
+        "Used share of the connections that nginx may have, the worst edge. A match socket counts twice. "
+        "Bad: above 80 %. Watched by NginxConnectionsNearLimit.",
     ),
     number(
         "Exceptions, 1 h",
@@ -160,9 +159,8 @@ ANSWERS = [
     lines(
         "Upstream errors",
         [Query(f"sum by (kind) (rate(nginx_log_upstream_errors_total{{{EDGE}}}[$__rate_interval]))", "{{kind}}")],
-        "Times a second that nginx got no answer from a process of the game. Bad: any, but for the seconds of a "
-        "deploy. "
-        "Watched by NginxUpstreamErrors.",
+        "Times a second that nginx got no answer from a process of the game. "
+        "Bad: any, but for the seconds of a deploy. Watched by NginxUpstreamErrors.",
         unit=units.RequestsPerSecond,
         colors={"connect": RED, "timeout": ORANGE},
         missing="no edge",
@@ -182,8 +180,8 @@ EDGES = [
             Query('sum by (host) (nginx_connections_active{job="nginx",host=~"$host"})', "{{host}} open"),
             Query('sum by (host) (nginx_connections_waiting{job="nginx",host=~"$host"})', "{{host}} idle"),
         ],
-        "Open connections of nginx, and those that wait for a next request. A match socket counts twice, towards the "
-        "player and towards the worker. Bad: near the limit.",
+        "Open connections of nginx, and those that wait for a next request. "
+        "A match socket counts twice, towards the player and towards the worker. Bad: near the limit.",
     ),
     lines(
         "Connections dropped",
@@ -255,8 +253,8 @@ DJANGO = [
             "sum by (le) (rate(django_http_requests_latency_including_middlewares_seconds_bucket"
             f"{{{WEB}}}[$__rate_interval]))"
         ),
-        "Time from the first to the last middleware. Bad: far below what the edges see: then requests wait for a "
-        "process.",
+        "Time from the first to the last middleware. "
+        "Bad: far below what the edges see: then requests wait for a process.",
         unit=units.Seconds,
         steps=SLOW,
         colors=PERCENTILE_COLORS,
@@ -270,8 +268,8 @@ DJANGO = [
                 "{{type}}",
             )
         ],
-        "Exceptions a second that views did not catch. Bad: any. Empty when there was none since the processes "
-        "started.",
+        "Exceptions a second that views did not catch. "
+        "Bad: any. Empty when there was none since the processes started.",
         unit=units.RequestsPerSecond,
         missing="none since the start",
     ),
@@ -315,8 +313,8 @@ DJANGO = [
             Query(f"sum(rate(django_db_errors_total{{{WEB}}}[$__rate_interval]))", "errors"),
             Query(f"sum(rate(django_db_new_connections_total{{{WEB}}}[$__rate_interval]))", "connections"),
         ],
-        "Queries, errors and new connections a second of the web processes. Bad: errors; IntegrityError is a name "
-        "taken.",
+        "Queries, errors and new connections a second of the web processes. "
+        "Bad: errors; IntegrityError is a name taken.",
         unit=units.RequestsPerSecond,
         colors={"errors": RED},
         width=12,

@@ -1,5 +1,4 @@
-"""Monitoring itself: what fires and how often, whether it is delivered, whether anything is unseen; and what "
-"changed."""
+"""Monitoring itself: what fires and how often, whether it is delivered, what is unseen, and what changed."""
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
@@ -70,8 +69,8 @@ NOW = [
     number(
         "Rules failing, 1 h",
         'sum(increase(prometheus_rule_evaluation_failures_total{job="prometheus"}[1h]))',
-        "Evaluations of rules that failed, in an hour. Bad: any; that alert is blind. Watched by "
-        "PrometheusRuleFailures.",
+        "Evaluations of rules that failed, in an hour. Bad: any; that alert is blind. "
+        "Watched by PrometheusRuleFailures.",
         decimals=0,
         steps=ZERO_IS_GOOD,
     ),
@@ -112,9 +111,8 @@ ALERTS = [
                 units.Seconds,
             ),
         ],
-        "What fired in a week, and how long, over all hosts; and how long it nearly did. Bad: an alert that fires "
-        "daily and "
-        "that nobody acts on: mend its cause or the alert.",
+        "What fired in a week, and how long, over all hosts; and how long it nearly did. "
+        "Bad: an alert that fires daily and that nobody acts on: mend its cause or the alert.",
         sort="Fired for",
         missing="none",
     ),
@@ -188,8 +186,8 @@ DELIVERY = [
             Query(f"max by (state) (alertmanager_alerts{{{MANAGER}}})", "{{state}}"),
             Query(f'max(alertmanager_silences{{{MANAGER},state="active"}})', "silences"),
         ],
-        "Alerts that it knows, and those held back by a silence or by a worse one. Bad: suppressed, and nobody knows "
-        "why.",
+        "Alerts that it knows, and those held back by a silence or by a worse one. "
+        "Bad: suppressed, and nobody knows why.",
         colors={"active": RED, "suppressed": YELLOW},
     ),
 ]
@@ -217,9 +215,8 @@ SCRAPING = [
                 decimals=0,
             ),
         ],
-        "How many targets of each kind the inventory has, how many Prometheus asks, and how many answer. Bad: missing "
-        "ones. "
-        "Watched by TargetsMissing and TargetDown.",
+        "How many targets of each kind the inventory has, how many Prometheus asks, and how many answer. "
+        "Bad: missing ones. Watched by TargetsMissing and TargetDown.",
         height=10,
     ),
     states(
@@ -353,8 +350,8 @@ CHANGES = [
                 decimals=0,
             )
         ],
-        "Which release the processes of the game run. Bad: two, but for the minutes of a deploy. Watched by "
-        "ReleasesMixed.",
+        "Which release the processes of the game run. Bad: two, but for the minutes of a deploy. "
+        "Watched by ReleasesMixed.",
         width=8,
         height=7,
     ),

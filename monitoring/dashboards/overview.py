@@ -88,9 +88,8 @@ PROMISES = [
     bars(
         "Error budget left",
         [Query('slo:period_error_budget_remaining:ratio{sloth_service="matchpoint"}', "{{sloth_slo}}")],
-        "How much of what each objective allows to go wrong in 30 days is left. Bad: below 0, which breaks the "
-        "promise. "
-        "The dashboard of the objectives says how fast it goes.",
+        "How much of what each objective allows to go wrong in 30 days is left. "
+        "Bad: below 0, which breaks the promise. The dashboard of the objectives says how fast it goes.",
         unit=units.PercentUnit,
         high=1,
         steps=((None, RED), (0, YELLOW), (0.25, GREEN)),
@@ -145,8 +144,8 @@ SERVICES = [
     states(
         "Alerts",
         [ALERTS_BY_SEVERITY],
-        "Alerts that fired. Watchdog always does: without it nothing would be delivered. Bad: red, which has called "
-        "somebody; yellow waits for working hours.",
+        "Alerts that fired. Watchdog always does: without it nothing would be delivered. "
+        "Bad: red, which has called somebody; yellow waits for working hours.",
         mapping=SEVERITIES,
         missing="not even Watchdog",
         height=9,

@@ -117,9 +117,8 @@ STATE = [
             Query(f"sum by (state) (pg_stat_activity_count{{{GAME}}}) > 0", "{{state}}"),
             Query(f"max(pg_settings_max_connections{{{PG}}})", "limit"),
         ],
-        "Connections to the game's database by what they do, against the limit of all. Bad: near the limit, or many "
-        "idle "
-        "in a transaction. Watched by PostgresConnectionsHigh.",
+        "Connections to the game's database by what they do, against the limit of all. "
+        "Bad: near the limit, or many idle in a transaction. Watched by PostgresConnectionsHigh.",
         colors={"limit": RED, "active": GREEN, "idle": BLUE},
     ),
     lines(
@@ -171,9 +170,8 @@ WORK = [
             Query(f"sum(increase(pg_stat_database_deadlocks{{{GAME}}}[10m]))", "deadlocks"),
             Query(f"sum(increase(pg_stat_database_conflicts{{{GAME}}}[10m]))", "cancelled on a standby"),
         ],
-        "Transactions that were broken off, in 10 minutes: two that waited for each other, or a read on a standby in "
-        "the "
-        "way of what it must apply. Bad: any deadlock. Watched by PostgresDeadlocks.",
+        "Transactions that were broken off, in 10 minutes: two that waited for each other, "
+        "or a read on a standby in the way of what it must apply. Bad: any deadlock. Watched by PostgresDeadlocks.",
         colors={"deadlocks": RED},
     ),
     lines(
@@ -234,8 +232,8 @@ QUERIES = [
                 "{{queryid}}",
             )
         ],
-        "Share of one core that each query takes, those with most. Bad: one that grows with the number of players "
-        "squared.",
+        "Share of one core that each query takes, those with most. "
+        "Bad: one that grows with the number of players squared.",
         unit=units.PercentUnit,
         stacked=True,
         missing="no query yet",
@@ -269,9 +267,8 @@ LOG = [
             Query(f"max by (host) (pg_wal_size_bytes{{{PG}}})", "{{host}}"),
             Query(f"max(pg_settings_max_wal_size_bytes{{{PG}}})", "aim"),
         ],
-        "The log on disk, against the size that checkpoints aim at. Bad: a multiple of it; something keeps it from "
-        "being "
-        "cleared. Watched by PostgresWalPileup.",
+        "The log on disk, against the size that checkpoints aim at. "
+        "Bad: a multiple of it; something keeps it from being cleared. Watched by PostgresWalPileup.",
         unit=units.BytesIEC,
         colors={"aim": YELLOW},
     ),
@@ -291,8 +288,8 @@ LOG = [
             Query(f"sum(rate(pg_stat_checkpointer_write_time_total{{{PG}}}[5m])) / 1000", "writing"),
             Query(f"sum(rate(pg_stat_checkpointer_sync_time_total{{{PG}}}[5m])) / 1000", "waiting for the disk"),
         ],
-        "Share of the time in which checkpoints write, which is spread on purpose, and wait for the disk. Bad: "
-        "waiting.",
+        "Share of the time in which checkpoints write, which is spread on purpose, and wait for the disk. "
+        "Bad: waiting.",
         unit=units.PercentUnit,
         colors={"waiting": RED, "writing": BLUE},
     ),
@@ -324,9 +321,8 @@ REPLICATION = [
     states(
         "Slots",
         [Query(f"max by (host, slot_name) (pg_replication_slots_active{{{PG}}})", "{{slot_name}} of {{host}}")],
-        "Whether a standby is connected to its slot. Bad: red; the primary keeps its log for it. Empty without a "
-        "standby. "
-        "Watched by PostgresSlotInactive.",
+        "Whether a standby is connected to its slot. "
+        "Bad: red; the primary keeps its log for it. Empty without a standby. Watched by PostgresSlotInactive.",
         missing="no standby",
         width=8,
     ),
@@ -352,9 +348,8 @@ TABLES = [
                 units.BytesIEC,
             ),
         ],
-        "Rows that were changed or deleted and take room until a vacuum, in the largest tables. Bad: a third of a "
-        "large "
-        "one. Watched by PostgresDeadTuples.",
+        "Rows that were changed or deleted and take room until a vacuum, in the largest tables. "
+        "Bad: a third of a large one. Watched by PostgresDeadTuples.",
         sort="Dead",
         width=10,
         height=10,
@@ -368,9 +363,8 @@ TABLES = [
                 "{{datname}}",
             )
         ],
-        "Age of each database's oldest row in transactions, as a share of what autovacuum lets it be. Bad: above 1 for "
-        "long; "
-        "PostgreSQL stops taking writes at 10. Watched by PostgresWraparound.",
+        "Age of each database's oldest row in transactions, as a share of what autovacuum lets it be. "
+        "Bad: above 1 for long; PostgreSQL stops taking writes at 10. Watched by PostgresWraparound.",
         unit=units.PercentUnit,
         reach=1,
         steps=OLD_IDS,

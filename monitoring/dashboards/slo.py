@@ -64,9 +64,8 @@ BUDGETS = [
                 decimals=1,
             ),
         ],
-        "What was promised, what was kept, what may still go wrong, and the speed at which it does: 1 uses the budget "
-        "up "
-        "in exactly 30 days. Bad: above 6 for hours.",
+        "What was promised, what was kept, what may still go wrong, and the speed at which it does: "
+        "1 uses the budget up in exactly 30 days. Bad: above 6 for hours.",
         missing=QUIET,
         width=14,
     ),
@@ -97,9 +96,8 @@ def one(slo: dict[str, Any]) -> list[Tile]:
                 )
                 for window in WINDOWS
             ],
-            f"Speed at which the budget goes, over four windows. Bad: 14 for an hour or 6 for six hours, 3 for a day "
-            f"or 1 "
-            f"for three days ({kind}). Watched by {slo['alert']}.",
+            "Speed at which the budget goes, over four windows. Bad: 14 for an hour or 6 for six hours, "
+            f"3 for a day or 1 for three days ({kind}). Watched by {slo['alert']}.",
             steps=((None, GREEN), (1, YELLOW), (6, ORANGE), (14.4, RED)),
             colors={f"over {window}": color for window, color in WINDOWS.items()},
             missing=QUIET,
@@ -112,8 +110,8 @@ def one(slo: dict[str, Any]) -> list[Tile]:
                 Query(f'1 - slo:sli_error:ratio_rate5m{{sloth_slo="{name}"}}', "good"),
                 Query(f'slo:objective:ratio{{sloth_slo="{name}"}}', "promised"),
             ],
-            "Share of good events in 5 minutes, against the promise. Bad: below it for long. A gap is a time without "
-            "events.",
+            "Share of good events in 5 minutes, against the promise. "
+            "Bad: below it for long. A gap is a time without events.",
             unit=units.PercentUnit,
             minimum=round(1 - 10 * (1 - slo["objective"] / 100), 4),
             maximum=1,

@@ -66,8 +66,8 @@ NOW = [
     number(
         "Keys evicted",
         f"sum(increase(redis_evicted_keys_total{{{VALKEY}}}[1h]))",
-        "Keys thrown away for memory in an hour. Bad: any; it is set up to throw none away. Watched by "
-        "ValkeyMemoryHigh.",
+        "Keys thrown away for memory in an hour. Bad: any; it is set up to throw none away. "
+        "Watched by ValkeyMemoryHigh.",
         decimals=0,
         steps=ZERO_IS_GOOD,
     ),
@@ -201,8 +201,8 @@ CLIENTS = [
             Query(f"sum(redis_blocked_clients{{{VALKEY}}})", "waiting for a message"),
             Query(f"sum(redis_pubsub_channels{{{VALKEY}}})", "channels subscribed"),
         ],
-        "Connections of the game's processes; those of the channel layer wait for messages. Bad: growth without "
-        "players.",
+        "Connections of the game's processes; those of the channel layer wait for messages. "
+        "Bad: growth without players.",
     ),
     lines(
         "Clients refused or cut off",
@@ -244,8 +244,8 @@ PERSISTENCE = [
             Query(f"min by (host) (redis_aof_last_bgrewrite_status{{{VALKEY}}})", "log rewritten {{host}}"),
             Query(f"min by (host) (redis_rdb_last_bgsave_status{{{VALKEY}}})", "snapshot {{host}}"),
         ],
-        "Whether what it holds gets to disk. Bad: red; then a restart loses matches. Watched by "
-        "ValkeyPersistenceFailing.",
+        "Whether what it holds gets to disk. Bad: red; then a restart loses matches. "
+        "Watched by ValkeyPersistenceFailing.",
         mapping=FAILED_OK,
         width=8,
     ),
