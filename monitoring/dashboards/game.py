@@ -7,50 +7,36 @@ from monitoring.dashboards.panels import (
     BLUE,
     FAILED_OK,
     GREEN,
-    PERCENTILE_COLORS,
     RED,
     YELLOW,
-    ZERO_IS_GOOD,
-    Query,
+    ZERO_IS_BETTER,
     dial,
+    durations,
     heat,
     lines,
+    mishaps,
     number,
-    percentiles,
+    share_up,
     states,
 )
+from monitoring.dashboards.queries import Query, increases, rates, totals
+from monitoring.dashboards.shared import last_good_match, matches_live, players_connected
 
 QUIET = "nobody plays"
+LIVE = 'job="live",host=~"$host"'
 LATE = ((None, GREEN), (0.05, RED))
 
 NOW = [
-    number(
-        "Players connected",
-        "site:matchpoint_ws_connections:sum",
-        "Open match sockets, spectators included. Nothing alerts on it: nights are quiet.",
-    ),
-    number(
-        "Matches live",
-        "site:matchpoint_matches_active:sum",
-        "Matches that are being played. Nothing alerts on it: nights are quiet.",
-    ),
-    number(
+    players_connected(),
+    matches_live(),
+    share_up(
         "Live workers",
-        'sum(up{job="live",host=~"$host"}) / count(up{job="live",host=~"$host"})',
+        f"sum(up{{{LIVE}}}) / count(up{{{LIVE}}})",
         "Share of the live workers that answer. Bad: below 100 %; below half is a page. Watched by LiveDown.",
-        unit=units.PercentUnit,
-        decimals=0,
-        steps=((None, RED), (0.5, YELLOW), (1, GREEN)),
     ),
-    number(
-        "Last good match",
-        "time() - max(matchpoint_canary_last_success_timestamp_seconds)",
+    last_good_match(
         "How long ago the canary last played a whole match through the public name. Bad: more than 5 minutes. "
-        "Watched by CanaryFailing.",
-        unit=units.Seconds,
-        decimals=0,
-        steps=((None, GREEN), (150, YELLOW), (300, RED)),
-        missing="never",
+        "Watched by CanaryFailing."
     ),
     number(
         "Inputs within 50 ms",
@@ -69,36 +55,29 @@ NOW = [
         unit=units.Seconds,
         steps=LATE,
     ),
-    number(
+    mishaps(
         "Matches lost, 1 h",
-        'sum(increase(matchpoint_matches_finished_total{job="live",outcome="server_error",host=~"$host"}[1h]))',
+        'matchpoint_matches_finished_total{job="live",outcome="server_error",host=~"$host"}',
         "Matches of the last hour that the service broke off. Bad: any.",
-        decimals=0,
-        steps=ZERO_IS_GOOD,
     ),
     number(
         "Results waiting",
-        'sum(matchpoint_results_spooled{job="live",host=~"$host"})',
+        f"sum(matchpoint_results_spooled{{{LIVE}}})",
         "Finished matches on workers' disks that PostgreSQL does not have yet. Bad: above 0 for long. "
         "Watched by ResultsSpooled.",
-        steps=((None, GREEN), (1, YELLOW)),
+        steps=ZERO_IS_BETTER,
     ),
 ]
 
 PLAYERS = [
     lines(
         "Sockets by worker",
-        [Query('sum by (worker) (matchpoint_ws_connections{job="live",host=~"$host"})', "{{worker}}")],
+        totals(LIVE, ("matchpoint_ws_connections", "{{worker}}"), by="worker"),
         "Open match sockets of each live worker. Bad: one far above the others, which should share the load.",
     ),
     lines(
         "Connects by result",
-        [
-            Query(
-                'sum by (result) (rate(matchpoint_ws_connects_total{job="live",host=~"$host"}[$__rate_interval]))',
-                "{{result}}",
-            )
-        ],
+        rates(LIVE, ("matchpoint_ws_connects_total", "{{result}}"), by="result"),
         "Sockets a second that players asked for. "
         "Bad: error and capacity; auth_rejected and gone are the player's side.",
         unit=units.EventsPerSecond,
@@ -107,26 +86,19 @@ PLAYERS = [
     ),
     lines(
         "Sockets refused",
-        [
-            Query(
-                "sum by (result) "
-                '(increase(matchpoint_ws_connects_total{job="live",result=~"capacity|error",host=~"$host"}'
-                "[5m]))",
-                "{{result}}",
-            )
-        ],
+        increases(
+            'job="live",result=~"capacity|error",host=~"$host"',
+            ("matchpoint_ws_connects_total", "{{result}}"),
+            over="5m",
+            by="result",
+        ),
         "Sockets that the live workers could not take, in 5 minutes. Bad: any. "
         "Watched by SocketsRefused and SocketConnectBurn.",
         colors={"error": RED},
     ),
     lines(
         "Disconnects by reason",
-        [
-            Query(
-                'sum by (reason) (rate(matchpoint_ws_disconnects_total{job="live",host=~"$host"}[$__rate_interval]))',
-                "{{reason}}",
-            )
-        ],
+        rates(LIVE, ("matchpoint_ws_disconnects_total", "{{reason}}"), by="reason"),
         "Sockets a second that ended. "
         "Bad: error and protocol, or timeout for many at once; server_shutdown is a deploy.",
         unit=units.EventsPerSecond,
@@ -136,13 +108,7 @@ PLAYERS = [
     ),
     lines(
         "Messages in",
-        [
-            Query(
-                'sum by (type) (rate(matchpoint_ws_messages_total{job="live",direction="in",host=~"$host"}'
-                "[$__rate_interval]))",
-                "{{type}}",
-            )
-        ],
+        rates('job="live",direction="in",host=~"$host"', ("matchpoint_ws_messages_total", "{{type}}"), by="type"),
         "Messages a second from players, by type. Bad: other, which no client of ours sends.",
         unit=units.MessagesPerSecond,
         stacked=True,
@@ -152,13 +118,7 @@ PLAYERS = [
     ),
     lines(
         "Messages out",
-        [
-            Query(
-                'sum by (type) (rate(matchpoint_ws_messages_total{job="live",direction="out",host=~"$host"}'
-                "[$__rate_interval]))",
-                "{{type}}",
-            )
-        ],
+        rates('job="live",direction="out",host=~"$host"', ("matchpoint_ws_messages_total", "{{type}}"), by="type"),
         "Messages a second to players, by type. Bad: error; late tells a player that an input came after its crossing.",
         unit=units.MessagesPerSecond,
         stacked=True,
@@ -166,15 +126,11 @@ PLAYERS = [
         missing=QUIET,
         width=6,
     ),
-    lines(
+    durations(
         "Round trips of players",
-        percentiles(
-            'sum by (le) (rate(matchpoint_player_rtt_seconds_bucket{job="live",host=~"$host"}[$__rate_interval]))'
-        ),
+        f"sum by (le) (rate(matchpoint_player_rtt_seconds_bucket{{{LIVE}}}[$__rate_interval]))",
         "Time from the server to a player and back, as clients measure. "
         "Their networks are not ours: nothing alerts on it.",
-        unit=units.Seconds,
-        colors=PERCENTILE_COLORS,
         missing=QUIET,
         width=6,
     ),
@@ -199,13 +155,14 @@ MATCHES = [
     lines(
         "Matches that changed workers",
         [
-            Query('sum(increase(matchpoint_match_takeovers_total{job="live",host=~"$host"}[5m]))', "taken over"),
-            Query(
-                'sum by (to) (increase(matchpoint_match_handovers_total{job="live",host=~"$host"}[5m]))',
-                "handed over, {{to}}",
+            *increases(LIVE, ("matchpoint_match_takeovers_total", "taken over"), over="5m"),
+            *increases(LIVE, ("matchpoint_match_handovers_total", "handed over, {{to}}"), over="5m", by="to"),
+            *increases(
+                LIVE,
+                ("matchpoint_match_crashes_total", "crashed"),
+                ("matchpoint_match_fenced_total", "fenced"),
+                over="5m",
             ),
-            Query('sum(increase(matchpoint_match_crashes_total{job="live",host=~"$host"}[5m]))', "crashed"),
-            Query('sum(increase(matchpoint_match_fenced_total{job="live",host=~"$host"}[5m]))', "fenced"),
         ],
         "Matches in 5 minutes. Handed over is a deploy; taken over means that a worker died. Bad: crashed.",
         colors={"crashed": RED},
@@ -213,37 +170,33 @@ MATCHES = [
 ]
 
 TIMING = [
-    lines(
+    durations(
         "Input to broadcast",
-        percentiles("le:matchpoint_input_broadcast_seconds_bucket:rate5m"),
+        "le:matchpoint_input_broadcast_seconds_bucket:rate5m",
         "From the receipt of a paddle's input to its event at all players. Bad: p99 above 50 ms. "
         "Empty while nobody plays. Watched by InputLatencyBurn.",
-        unit=units.Seconds,
         steps=LATE,
-        colors=PERCENTILE_COLORS,
         missing=QUIET,
     ),
     heat(
         "Inputs by duration",
-        'sum by (le) (rate(matchpoint_input_broadcast_seconds_bucket{job="live",host=~"$host"}[$__rate_interval]))',
+        f"sum by (le) (rate(matchpoint_input_broadcast_seconds_bucket{{{LIVE}}}[$__rate_interval]))",
         "The same, as inputs a second in each range. Bad: anything dark above 50 ms.",
         missing=QUIET,
     ),
-    lines(
+    durations(
         "Crossings decided late",
-        percentiles("le:matchpoint_crossing_lag_seconds_bucket:rate5m"),
+        "le:matchpoint_crossing_lag_seconds_bucket:rate5m",
         "How late hits and points were decided against their schedule. Bad: p99 above 50 ms. Empty while nobody plays.",
-        unit=units.Seconds,
         steps=LATE,
-        colors=PERCENTILE_COLORS,
         missing=QUIET,
     ),
     lines(
         "Event loop lag",
         [
             Query(
-                "histogram_quantile(0.99,"
-                ' le_host_process:matchpoint_event_loop_lag_seconds_bucket:rate5m{host=~"$host"})',
+                "histogram_quantile(0.99, "
+                'le_host_process:matchpoint_event_loop_lag_seconds_bucket:rate5m{host=~"$host"})',
                 "p99 {{host}}-{{process}}",
             )
         ],
@@ -252,22 +205,17 @@ TIMING = [
         unit=units.Seconds,
         steps=LATE,
     ),
-    lines(
+    durations(
         "Grace used",
-        percentiles(
-            'sum by (le) (rate(matchpoint_grace_used_seconds_bucket{job="live",host=~"$host"}[$__rate_interval]))'
-        ),
+        f"sum by (le) (rate(matchpoint_grace_used_seconds_bucket{{{LIVE}}}[$__rate_interval]))",
         "How long after a crossing the last input came that still counted. Bad: near the 120 ms that are allowed.",
-        unit=units.Seconds,
-        colors=PERCENTILE_COLORS,
         missing=QUIET,
     ),
     lines(
         "Last beat of the loop",
         [
             Query(
-                "time() - max by (worker) "
-                '(matchpoint_event_loop_last_tick_timestamp_seconds{job="live",host=~"$host"} > 0)',
+                f"time() - max by (worker) (matchpoint_event_loop_last_tick_timestamp_seconds{{{LIVE}}} > 0)",
                 "{{worker}}",
             )
         ],
@@ -280,27 +228,24 @@ TIMING = [
 RESULTS = [
     lines(
         "Results waiting for the database",
-        [Query('sum by (worker) (matchpoint_results_spooled{job="live",host=~"$host"})', "{{worker}}")],
+        totals(LIVE, ("matchpoint_results_spooled", "{{worker}}"), by="worker"),
         "Finished matches on a worker's disk that PostgreSQL does not have yet. Bad: above 0 for long. "
         "Watched by ResultsSpooled.",
     ),
     lines(
         "Results saved",
-        [
-            Query('sum(increase(matchpoint_results_saved_total{job="live",host=~"$host"}[5m]))', "saved"),
-            Query('sum(increase(matchpoint_results_failed_total{job="live",host=~"$host"}[5m]))', "failed attempts"),
-        ],
+        increases(
+            LIVE,
+            ("matchpoint_results_saved_total", "saved"),
+            ("matchpoint_results_failed_total", "failed attempts"),
+            over="5m",
+        ),
         "Results that the database has committed, in 5 minutes, and attempts that it refused. Bad: any failed.",
         colors={"saved": GREEN, "failed": RED},
     ),
     lines(
         "Calls to the directory that failed",
-        [
-            Query(
-                'sum by (worker) (rate(matchpoint_directory_errors_total{job="live",host=~"$host"}[$__rate_interval]))',
-                "{{worker}}",
-            )
-        ],
+        rates(LIVE, ("matchpoint_directory_errors_total", "{{worker}}"), by="worker"),
         "Calls a second to Valkey that failed, by worker. Bad: any; nobody can join a match then.",
         unit=units.EventsPerSecond,
     ),
@@ -308,8 +253,7 @@ RESULTS = [
         "Leases renewed",
         [
             Query(
-                'time() - max by (worker) (matchpoint_directory_last_beat_timestamp_seconds{job="live",host=~"$host"} '
-                "> 0)",
+                f"time() - max by (worker) (matchpoint_directory_last_beat_timestamp_seconds{{{LIVE}}} > 0)",
                 "{{worker}}",
             )
         ],
@@ -349,20 +293,20 @@ RESULTS = [
 PROCESSES = [
     lines(
         "CPU of live workers",
-        [Query('rate(process_cpu_seconds_total{job="live",host=~"$host"}[$__rate_interval])', "{{worker}}")],
+        [Query(f"rate(process_cpu_seconds_total{{{LIVE}}}[$__rate_interval])", "{{worker}}")],
         "Cores that each worker uses; it has one. Bad: above 80 %, then everything in it is late.",
         unit=units.PercentUnit,
         steps=((None, GREEN), (0.8, RED)),
     ),
     lines(
         "Memory of live workers",
-        [Query('process_resident_memory_bytes{job="live",host=~"$host"}', "{{worker}}")],
+        [Query(f"process_resident_memory_bytes{{{LIVE}}}", "{{worker}}")],
         "Resident memory of each worker. Bad: growth that does not end with the day.",
         unit=units.BytesIEC,
     ),
     dial(
         "File descriptors",
-        'max(process_open_fds{job="live",host=~"$host"} / process_max_fds{job="live",host=~"$host"})',
+        f"max(process_open_fds{{{LIVE}}} / process_max_fds{{{LIVE}}})",
         "Used share of the open files that a live worker may have, the worst of them. "
         "Bad: above 80 %; a socket is one.",
         width=8,

@@ -12,17 +12,19 @@ from monitoring.dashboards.panels import (
     PURPLE,
     RED,
     YELLOW,
+    ZERO_IS_GOOD,
     Column,
-    Query,
     lines,
     states,
     table,
     value_map,
 )
+from monitoring.dashboards.queries import Query, increases, rates
+from monitoring.dashboards.shared import FULL, cpu, memory
 
 NODE = 'job="node",host=~"$host"'
-FULL = ((None, GREEN), (0.9, YELLOW), (0.95, RED))
 BUSY = ((None, GREEN), (0.8, YELLOW), (0.95, RED))
+LOAD = ((None, GREEN), (1, YELLOW), (2, RED))
 FAILED = value_map(v0=("ok", GREEN), v1=("failed", RED))
 WRITABLE = value_map(v0=("writable", GREEN), v1=("read-only", RED))
 
@@ -38,7 +40,7 @@ NOW = [
                 "Load by core",
                 f"max by (host) (node_load5{{{NODE}}})"
                 f' / count by (host) (node_cpu_seconds_total{{{NODE},mode="idle"}})',
-                steps=((None, GREEN), (1, YELLOW), (2, RED)),
+                steps=LOAD,
                 decimals=2,
             ),
             Column("Memory", 'host:node_memory_utilisation:ratio{host=~"$host"}', units.PercentUnit, BUSY, decimals=0),
@@ -53,7 +55,7 @@ NOW = [
                 "Units failed",
                 f'count by (host) (node_systemd_unit_state{{{NODE},state="failed"}} == 1)'
                 f" or 0 * max by (host) (up{{{NODE}}})",
-                steps=((None, GREEN), (1, RED)),
+                steps=ZERO_IS_GOOD,
                 decimals=0,
             ),
             Column("Reboot required", 'max by (host) (node_reboot_required{host=~"$host"})', mapping=NO_YES),
@@ -66,20 +68,13 @@ NOW = [
 ]
 
 PROCESSOR = [
-    lines(
-        "CPU",
-        [Query('host:node_cpu_utilisation:ratio_rate5m{host=~"$host"}', "{{host}}")],
-        "Share of all cores that is busy. Bad: above 90 % for long, then lag rises.",
-        unit=units.PercentUnit,
-        maximum=1,
-        steps=BUSY,
-    ),
+    cpu(BUSY),
     lines(
         "CPU by mode",
         [
             Query(
-                f'avg by (mode) (sum by (host, cpu, mode) (rate(node_cpu_seconds_total{{{NODE},mode!="idle"}}'
-                "[$__rate_interval])))",
+                "avg by (mode) (sum by (host, cpu, mode)"
+                f' (rate(node_cpu_seconds_total{{{NODE},mode!="idle"}}[$__rate_interval])))',
                 "{{mode}}",
             )
         ],
@@ -94,25 +89,18 @@ PROCESSOR = [
         "Load by core",
         [
             Query(
-                f"max by (host) (node_load1{{{NODE}}}) / count by (host) "
-                f'(node_cpu_seconds_total{{{NODE},mode="idle"}})',
+                f"max by (host) (node_load1{{{NODE}}})"
+                f' / count by (host) (node_cpu_seconds_total{{{NODE},mode="idle"}})',
                 "{{host}}",
             )
         ],
         "Processes that run or want to, by core. Bad: above 2 for long.",
-        steps=((None, GREEN), (1, YELLOW), (2, RED)),
+        steps=LOAD,
     ),
 ]
 
 MEMORY = [
-    lines(
-        "Memory",
-        [Query('host:node_memory_utilisation:ratio{host=~"$host"}', "{{host}}")],
-        "Share of the memory that cannot be given to anybody. Bad: above 90 %. Watched by HostOomKill.",
-        unit=units.PercentUnit,
-        maximum=1,
-        steps=BUSY,
-    ),
+    memory(BUSY, more=" Watched by HostOomKill."),
     lines(
         "Memory by use",
         [
@@ -197,12 +185,12 @@ DISK = [
     ),
     lines(
         "Disk traffic",
-        [
-            Query(f"sum by (host) (rate(node_disk_read_bytes_total{{{NODE}}}[$__rate_interval]))", "read {{host}}"),
-            Query(
-                f"sum by (host) (rate(node_disk_written_bytes_total{{{NODE}}}[$__rate_interval]))", "written {{host}}"
-            ),
-        ],
+        rates(
+            NODE,
+            ("node_disk_read_bytes_total", "read {{host}}"),
+            ("node_disk_written_bytes_total", "written {{host}}"),
+            by="host",
+        ),
         "Bytes a second from and to all disks. Bad: a plateau, which is what the disk can do.",
         unit=units.BytesPerSecondSI,
         missing="no disk of its own",
@@ -225,12 +213,12 @@ DISK = [
 NETWORK = [
     lines(
         "Network",
-        [
-            Query(f"sum by (host) (rate(node_network_receive_bytes_total{{{NODE}}}[$__rate_interval]))", "in {{host}}"),
-            Query(
-                f"sum by (host) (rate(node_network_transmit_bytes_total{{{NODE}}}[$__rate_interval]))", "out {{host}}"
-            ),
-        ],
+        rates(
+            NODE,
+            ("node_network_receive_bytes_total", "in {{host}}"),
+            ("node_network_transmit_bytes_total", "out {{host}}"),
+            by="host",
+        ),
         "Bytes a second over all interfaces but loopback. Bad: a plateau, which is what the link can do.",
         unit=units.BytesPerSecondSI,
     ),
@@ -247,9 +235,7 @@ NETWORK = [
                 f" + rate(node_network_transmit_drop_total{{{NODE}}}[$__rate_interval]))",
                 "dropped {{host}}",
             ),
-            Query(
-                f"sum by (host) (rate(node_netstat_Tcp_RetransSegs{{{NODE}}}[$__rate_interval]))", "sent again {{host}}"
-            ),
+            *rates(NODE, ("node_netstat_Tcp_RetransSegs", "sent again {{host}}"), by="host"),
         ],
         "Packets a second that were lost or sent again. Bad: errors, ever; others by the hundred.",
         unit=units.PacketsPerSecond,
@@ -261,9 +247,7 @@ NETWORK = [
                 f"max by (host) (node_nf_conntrack_entries{{{NODE}}} / node_nf_conntrack_entries_limit{{{NODE}}})",
                 "tracked {{host}}",
             ),
-            Query(
-                f"sum by (host) (rate(node_netstat_TcpExt_ListenOverflows{{{NODE}}}[5m]))", "refused a second {{host}}"
-            ),
+            *rates(NODE, ("node_netstat_TcpExt_ListenOverflows", "refused a second {{host}}"), by="host", over="5m"),
         ],
         "Used share of the connections that the firewall can track, and connections that no program took. "
         "Bad: above 80 %; any refused. Watched by HostConnectionsNearLimit.",
@@ -288,12 +272,7 @@ SYSTEM = [
     ),
     lines(
         "Unit restarts",
-        [
-            Query(
-                f"sum by (host, name) (increase(node_systemd_service_restart_total{{{NODE}}}[10m]))",
-                "{{name}} {{host}}",
-            )
-        ],
+        increases(NODE, ("node_systemd_service_restart_total", "{{name}} {{host}}"), over="10m", by="host, name"),
         "How often systemd started services again in 10 minutes, because they had died. Bad: more than 3. "
         "Watched by SystemdUnitCrashLooping.",
         width=12,

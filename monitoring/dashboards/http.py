@@ -7,23 +7,31 @@ from monitoring.dashboards.panels import (
     BLUE,
     GREEN,
     ORANGE,
-    PERCENTILE_COLORS,
     RED,
-    STATUS_COLORS,
     YELLOW,
     Column,
-    Query,
     dial,
+    durations,
     lines,
     number,
-    percentiles,
+    share_up,
     states,
     table,
 )
+from monitoring.dashboards.queries import Query, increases, rates, totals
+from monitoring.dashboards.shared import (
+    CERTIFICATE_LEFT,
+    EDGE,
+    SLOW,
+    certificate,
+    request_durations,
+    requests_by_status,
+)
 
-EDGE = 'job="nginxlog",host=~"$host"'
 WEB = 'job="web",host=~"$host"'
-SLOW = ((None, GREEN), (0.5, RED))
+VIEW = "django_http_requests_latency_seconds_by_view_method"
+REQUESTS_OF_VIEW = f"sum by (view) (increase({VIEW}_count{{{WEB}}}[1h]))"
+MOST = f"topk(15, {REQUESTS_OF_VIEW} > 0)"
 
 NOW = [
     number(
@@ -47,28 +55,22 @@ NOW = [
     ),
     number(
         "Pages, p95",
-        "histogram_quantile(0.95, sum by (le) "
-        f'(rate(nginx_log_request_seconds_bucket{{{EDGE},location=~"page|api"}}[5m])))',
+        "histogram_quantile(0.95, "
+        f'sum by (le) (rate(nginx_log_request_seconds_bucket{{{EDGE},location=~"page|api"}}[5m])))',
         "95th percentile of the time to answer a page or a call of the API, in 5 minutes. Bad: above half a second.",
         unit=units.Seconds,
         steps=SLOW,
         missing="no traffic",
     ),
-    number(
+    share_up(
         "Edges up",
         'avg(probe_success{job="probe",probe="https_home",host=~"$host"})',
         "Share of the edges through which the front page opens. Bad: below 100 %. Watched by EdgeDown and SiteDown.",
-        unit=units.PercentUnit,
-        decimals=0,
-        steps=((None, RED), (0.5, YELLOW), (1, GREEN)),
     ),
-    number(
+    share_up(
         "Web processes",
         f"avg(up{{{WEB}}})",
         "Share of the web processes that answer. Bad: below 100 %; below half is a page. Watched by AppDown.",
-        unit=units.PercentUnit,
-        decimals=0,
-        steps=((None, RED), (0.5, YELLOW), (1, GREEN)),
     ),
     dial(
         "Connections of nginx",
@@ -84,34 +86,17 @@ NOW = [
         decimals=0,
         steps=((None, GREEN), (1, YELLOW), (10, RED)),
     ),
-    number(
-        "Certificate",
-        'min(probe_ssl_earliest_cert_expiry{job="probe",probe="https_cert",host=~"$host"}) - time()',
-        "How long the certificate that the edges serve is still good, the worst of them. Bad: below 10 days. "
-        "Watched by TlsCertExpiringSoon and TlsRenewalFailing.",
-        unit=units.Seconds,
-        steps=((None, RED), (2 * 86400, YELLOW), (10 * 86400, GREEN)),
-    ),
+    certificate("TlsCertExpiringSoon and TlsRenewalFailing", edges=',host=~"$host"'),
 ]
 
 ANSWERS = [
-    lines(
+    requests_by_status(
         "Requests by status",
-        [
-            Query(
-                f"sum by (status_class) (rate(nginx_log_requests_total{{{EDGE}}}[$__rate_interval]))",
-                "{{status_class}}",
-            )
-        ],
         "Requests a second by class of status, as the edges answered. Bad: red. 1xx are match sockets.",
-        unit=units.RequestsPerSecond,
-        stacked=True,
-        colors=STATUS_COLORS,
-        missing="no edge",
     ),
     lines(
         "Requests by location",
-        [Query(f"sum by (location) (rate(nginx_log_requests_total{{{EDGE}}}[$__rate_interval]))", "{{location}}")],
+        rates(EDGE, ("nginx_log_requests_total", "{{location}}"), by="location"),
         "Requests a second by what they were for. Bad: other, in quantity: somebody looks for holes.",
         unit=units.RequestsPerSecond,
         stacked=True,
@@ -119,35 +104,25 @@ ANSWERS = [
     ),
     lines(
         "5xx by location",
-        [
-            Query(
-                f'sum by (location) (rate(nginx_log_requests_total{{{EDGE},status_class="5xx"}}[$__rate_interval]))',
-                "{{location}}",
-            )
-        ],
+        rates(f'{EDGE},status_class="5xx"', ("nginx_log_requests_total", "{{location}}"), by="location"),
         "Answers a second that are the service's fault, by what was asked for. Bad: any for long. "
         "Watched by PageAvailabilityBurn and SocketConnectBurn.",
         unit=units.RequestsPerSecond,
         missing="no edge",
     ),
-    lines(
+    request_durations(
         "Duration of pages and API",
-        percentiles(
-            f'sum by (le) (rate(nginx_log_request_seconds_bucket{{{EDGE},location=~"page|api"}}[$__rate_interval]))'
-        ),
         "How long the edges took to answer pages and calls of the API. Bad: p99 above half a second. "
         "Watched by PageLatencyBurn.",
-        unit=units.Seconds,
-        steps=SLOW,
-        colors=PERCENTILE_COLORS,
+        labels=f'{EDGE},location=~"page|api"',
         missing="no traffic",
     ),
     lines(
         "Duration by location",
         [
             Query(
-                "histogram_quantile(0.95, sum by (le, location) "
-                f"(rate(nginx_log_request_seconds_bucket{{{EDGE}}}[$__rate_interval])))",
+                "histogram_quantile(0.95, "
+                f"sum by (le, location) (rate(nginx_log_request_seconds_bucket{{{EDGE}}}[$__rate_interval])))",
                 "{{location}}",
             )
         ],
@@ -158,7 +133,7 @@ ANSWERS = [
     ),
     lines(
         "Upstream errors",
-        [Query(f"sum by (kind) (rate(nginx_log_upstream_errors_total{{{EDGE}}}[$__rate_interval]))", "{{kind}}")],
+        rates(EDGE, ("nginx_log_upstream_errors_total", "{{kind}}"), by="kind"),
         "Times a second that nginx got no answer from a process of the game. "
         "Bad: any, but for the seconds of a deploy. Watched by NginxUpstreamErrors.",
         unit=units.RequestsPerSecond,
@@ -176,10 +151,12 @@ EDGES = [
     ),
     lines(
         "Connections",
-        [
-            Query('sum by (host) (nginx_connections_active{job="nginx",host=~"$host"})', "{{host}} open"),
-            Query('sum by (host) (nginx_connections_waiting{job="nginx",host=~"$host"})', "{{host}} idle"),
-        ],
+        totals(
+            'job="nginx",host=~"$host"',
+            ("nginx_connections_active", "{{host}} open"),
+            ("nginx_connections_waiting", "{{host}} idle"),
+            by="host",
+        ),
         "Open connections of nginx, and those that wait for a next request. "
         "A match socket counts twice, towards the player and towards the worker. Bad: near the limit.",
     ),
@@ -218,13 +195,13 @@ EDGES = [
                 "Served, left",
                 'min by (host) (probe_ssl_earliest_cert_expiry{job="probe",probe="https_cert",host=~"$host"}) - time()',
                 units.Seconds,
-                ((None, RED), (2 * 86400, YELLOW), (10 * 86400, GREEN)),
+                CERTIFICATE_LEFT,
             ),
             Column(
                 "On disk, left",
                 'min by (host) (matchpoint_cert_not_after_seconds{host=~"$host"}) - time()',
                 units.Seconds,
-                ((None, RED), (2 * 86400, YELLOW), (10 * 86400, GREEN)),
+                CERTIFICATE_LEFT,
             ),
         ],
         "What each edge serves, and what it has on disk. Bad: they differ, then nginx was not reloaded. "
@@ -236,38 +213,24 @@ EDGES = [
 DJANGO = [
     lines(
         "Responses of Django",
-        [
-            Query(
-                f"sum by (status) (rate(django_http_responses_total_by_status_total{{{WEB}}}[$__rate_interval]))",
-                "{{status}}",
-            )
-        ],
+        rates(WEB, ("django_http_responses_total_by_status_total", "{{status}}"), by="status"),
         "Responses a second of the web processes by status, probes included. Bad: 5xx.",
         unit=units.RequestsPerSecond,
         stacked=True,
         colors={"2..": GREEN, "3..": BLUE, "4..": YELLOW, "5..": RED},
     ),
-    lines(
+    durations(
         "Duration in Django",
-        percentiles(
-            "sum by (le) (rate(django_http_requests_latency_including_middlewares_seconds_bucket"
-            f"{{{WEB}}}[$__rate_interval]))"
-        ),
+        "sum by (le) (rate("
+        f"django_http_requests_latency_including_middlewares_seconds_bucket{{{WEB}}}[$__rate_interval]))",
         "Time from the first to the last middleware. "
         "Bad: far below what the edges see: then requests wait for a process.",
-        unit=units.Seconds,
         steps=SLOW,
-        colors=PERCENTILE_COLORS,
         missing="no traffic",
     ),
     lines(
         "Exceptions by type",
-        [
-            Query(
-                f"sum by (type) (rate(django_http_exceptions_total_by_type_total{{{WEB}}}[$__rate_interval]))",
-                "{{type}}",
-            )
-        ],
+        rates(WEB, ("django_http_exceptions_total_by_type_total", "{{type}}"), by="type"),
         "Exceptions a second that views did not catch. "
         "Bad: any. Empty when there was none since the processes started.",
         unit=units.RequestsPerSecond,
@@ -277,29 +240,15 @@ DJANGO = [
         "Views",
         {"view": "View"},
         [
-            Column(
-                "Requests in 1 h",
-                "topk(15, sum by (view) (increase("
-                f"django_http_requests_latency_seconds_by_view_method_count{{{WEB}}}[1h])) > 0)",
-                decimals=0,
-            ),
+            Column("Requests in 1 h", MOST, decimals=0),
             Column(
                 "p95",
-                "histogram_quantile(0.95, sum by (view, le) (increase("
-                f"django_http_requests_latency_seconds_by_view_method_bucket{{{WEB}}}[1h])))"
-                " and on (view) topk(15, sum by (view) (increase("
-                f"django_http_requests_latency_seconds_by_view_method_count{{{WEB}}}[1h])) > 0)",
+                f"histogram_quantile(0.95, sum by (view, le) (increase({VIEW}_bucket{{{WEB}}}[1h])))"
+                f" and on (view) {MOST}",
                 units.Seconds,
                 ((None, GREEN), (0.25, YELLOW), (0.5, RED)),
             ),
-            Column(
-                "Mean",
-                "sum by (view) (increase("
-                f"django_http_requests_latency_seconds_by_view_method_sum{{{WEB}}}[1h]))"
-                " / (topk(15, sum by (view) (increase("
-                f"django_http_requests_latency_seconds_by_view_method_count{{{WEB}}}[1h])) > 0))",
-                units.Seconds,
-            ),
+            Column("Mean", f"sum by (view) (increase({VIEW}_sum{{{WEB}}}[1h])) / ({MOST})", units.Seconds),
         ],
         "The views that were asked for most in an hour, and how long they took. Bad: p95 above half a second.",
         sort="Requests in 1 h",
@@ -308,11 +257,12 @@ DJANGO = [
     ),
     lines(
         "Calls of the database",
-        [
-            Query(f"sum(rate(django_db_execute_total{{{WEB}}}[$__rate_interval]))", "queries"),
-            Query(f"sum(rate(django_db_errors_total{{{WEB}}}[$__rate_interval]))", "errors"),
-            Query(f"sum(rate(django_db_new_connections_total{{{WEB}}}[$__rate_interval]))", "connections"),
-        ],
+        rates(
+            WEB,
+            ("django_db_execute_total", "queries"),
+            ("django_db_errors_total", "errors"),
+            ("django_db_new_connections_total", "connections"),
+        ),
         "Queries, errors and new connections a second of the web processes. "
         "Bad: errors; IntegrityError is a name taken.",
         unit=units.RequestsPerSecond,
@@ -321,7 +271,7 @@ DJANGO = [
     ),
     lines(
         "Logins",
-        [Query(f"sum by (result) (increase(matchpoint_auth_attempts_total{{{WEB}}}[5m]))", "{{result}}")],
+        increases(WEB, ("matchpoint_auth_attempts_total", "{{result}}"), over="5m", by="result"),
         "Attempts to log in, in 5 minutes. Bad: many failures; somebody guesses passwords, and is slowed down.",
         colors={"success": GREEN, "failure": RED},
     ),

@@ -4,53 +4,41 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
-    ALERTS_BY_SEVERITY,
     DOWN_UP,
     FAILED_OK,
     GREEN,
-    ONE_IS_GOOD,
     RED,
-    SEVERITIES,
     YELLOW,
+    ZERO_IS_BETTER,
     ZERO_IS_GOOD,
     Column,
-    Query,
     lines,
+    mishaps,
     number,
     states,
     table,
+    up_now,
 )
+from monitoring.dashboards.queries import Query, increases
+from monitoring.dashboards.shared import alerts, last_deploys, pages_firing, tickets_firing
 
 PROMETHEUS = 'job="prometheus",host=~"$host"'
 MANAGER = 'job="alertmanager",host=~"$host"'
-RATE = "$__rate_interval"
 
 NOW = [
-    number(
+    up_now(
         "Watchdog",
         'max(ALERTS{alertname="Watchdog",alertstate="firing"}) or vector(0)',
         "Watchdog always fires, and tells somebody outside that alerts are delivered. Bad: down. "
         "The dead man's switch hears it; nothing in here could say that it is gone.",
-        mapping=DOWN_UP,
-        steps=ONE_IS_GOOD,
     ),
-    number(
-        "Pages firing",
-        'count(ALERTS{alertstate="firing",severity="page"}) or vector(0)',
-        "Alerts that have called somebody. Bad: more than 0.",
-        steps=ZERO_IS_GOOD,
-    ),
-    number(
-        "Tickets firing",
-        'count(ALERTS{alertstate="firing",severity="ticket"}) or vector(0)',
-        "Alerts that wait for working hours. Bad: more than a few, for days.",
-        steps=((None, GREEN), (1, YELLOW)),
-    ),
+    pages_firing(),
+    tickets_firing(),
     number(
         "Silences",
         'max(alertmanager_silences{job="alertmanager",state="active"})',
         "Silences in force. Bad: one that nobody remembers.",
-        steps=((None, GREEN), (1, YELLOW)),
+        steps=ZERO_IS_BETTER,
     ),
     number(
         "Targets down",
@@ -58,21 +46,17 @@ NOW = [
         "Targets that do not answer. Bad: any for long. Watched by TargetDown.",
         steps=ZERO_IS_GOOD,
     ),
-    number(
+    mishaps(
         "Undelivered, 1 h",
-        'sum(increase(alertmanager_notifications_failed_total{job="alertmanager"}[1h]))',
+        'alertmanager_notifications_failed_total{job="alertmanager"}',
         "Messages that a receiver did not take, in an hour; they are tried again. Bad: any. "
         "Watched by AlertDeliveryFailing.",
-        decimals=0,
-        steps=ZERO_IS_GOOD,
     ),
-    number(
+    mishaps(
         "Rules failing, 1 h",
-        'sum(increase(prometheus_rule_evaluation_failures_total{job="prometheus"}[1h]))',
+        'prometheus_rule_evaluation_failures_total{job="prometheus"}',
         "Evaluations of rules that failed, in an hour. Bad: any; that alert is blind. "
         "Watched by PrometheusRuleFailures.",
-        decimals=0,
-        steps=ZERO_IS_GOOD,
     ),
     number(
         "Deploy lock",
@@ -87,12 +71,8 @@ NOW = [
 ]
 
 ALERTS = [
-    states(
-        "Alerts",
-        [ALERTS_BY_SEVERITY],
-        "Alerts that fired. Watchdog always does. Bad: red, which has called somebody; yellow waits for working hours.",
-        mapping=SEVERITIES,
-        missing="not even Watchdog",
+    alerts(
+        "Alerts that fired. Watchdog always does. Bad: red, which has called somebody; yellow waits for working hours."
     ),
     table(
         "Alerts of 7 days",
@@ -146,13 +126,12 @@ DELIVERY = [
     lines(
         "Alerts not sent",
         [
-            Query(
-                f"sum by (host) (increase(prometheus_notifications_errors_total{{{PROMETHEUS}}}[5m]))",
-                "errors {{host}}",
-            ),
-            Query(
-                f"sum by (host) (increase(prometheus_notifications_dropped_total{{{PROMETHEUS}}}[5m]))",
-                "dropped {{host}}",
+            *increases(
+                PROMETHEUS,
+                ("prometheus_notifications_errors_total", "errors {{host}}"),
+                ("prometheus_notifications_dropped_total", "dropped {{host}}"),
+                over="5m",
+                by="host",
             ),
             Query(f"max by (host) (prometheus_notifications_queue_length{{{PROMETHEUS}}})", "waiting {{host}}"),
         ],
@@ -211,7 +190,7 @@ SCRAPING = [
                 "Missing",
                 "max by (job) (matchpoint_expected_targets)"
                 " - on (job) (sum by (job) (up) or 0 * max by (job) (matchpoint_expected_targets))",
-                steps=((None, GREEN), (1, RED)),
+                steps=ZERO_IS_GOOD,
                 decimals=0,
             ),
         ],
@@ -264,16 +243,13 @@ STORAGE = [
     ),
     lines(
         "Rule failures",
-        [
-            Query(
-                f"sum by (host) (increase(prometheus_rule_evaluation_failures_total{{{PROMETHEUS}}}[5m]))",
-                "failed {{host}}",
-            ),
-            Query(
-                f"sum by (host) (increase(prometheus_rule_group_iterations_missed_total{{{PROMETHEUS}}}[5m]))",
-                "left out {{host}}",
-            ),
-        ],
+        increases(
+            PROMETHEUS,
+            ("prometheus_rule_evaluation_failures_total", "failed {{host}}"),
+            ("prometheus_rule_group_iterations_missed_total", "left out {{host}}"),
+            over="5m",
+            by="host",
+        ),
         "Evaluations of rules that failed or came too late, in 5 minutes. Bad: any. Watched by PrometheusRuleFailures.",
         colors={"failed": RED, "left out": YELLOW},
     ),
@@ -292,20 +268,14 @@ STORAGE = [
     ),
     lines(
         "Storage of Prometheus",
-        [
-            Query(
-                f"sum by (host) (increase(prometheus_tsdb_wal_writes_failed_total{{{PROMETHEUS}}}[10m]))",
-                "writes failed {{host}}",
-            ),
-            Query(
-                f"sum by (host) (increase(prometheus_tsdb_wal_corruptions_total{{{PROMETHEUS}}}[10m]))",
-                "corruptions {{host}}",
-            ),
-            Query(
-                f"sum by (host) (increase(prometheus_tsdb_compactions_failed_total{{{PROMETHEUS}}}[10m]))",
-                "compactions failed {{host}}",
-            ),
-        ],
+        increases(
+            PROMETHEUS,
+            ("prometheus_tsdb_wal_writes_failed_total", "writes failed {{host}}"),
+            ("prometheus_tsdb_wal_corruptions_total", "corruptions {{host}}"),
+            ("prometheus_tsdb_compactions_failed_total", "compactions failed {{host}}"),
+            over="10m",
+            by="host",
+        ),
         "What Prometheus could not store, in 10 minutes. Bad: any. Watched by PrometheusStorageFailing.",
     ),
     lines(
@@ -330,16 +300,7 @@ STORAGE = [
 ]
 
 CHANGES = [
-    states(
-        "Last deploy",
-        [Query('min by (host) (matchpoint_deploy_last_result{host=~"$host"})', "{{host}}")],
-        "Whether the last deploy of each host ended well. Bad: red; the host still runs the release before. "
-        "Watched by DeployFailed.",
-        mapping=FAILED_OK,
-        missing="never deployed",
-        width=8,
-        height=7,
-    ),
+    last_deploys("Last deploy", width=8, height=7),
     table(
         "Releases",
         {"host": "Host", "revision": "Revision", "version": "Version"},

@@ -29,6 +29,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
 from grafana_foundation_sdk.models import units
+from monitoring.dashboards.queries import Query
 
 GRID_COLUMNS = 24
 LETTERS = "ABCDEFGHIJKL"
@@ -39,6 +40,7 @@ NEUTRAL = "text"
 Steps = Sequence[tuple[float | None, str]]
 INFORMATION: Steps = ((None, BLUE),)  # nothing about it is bad
 ZERO_IS_GOOD: Steps = ((None, GREEN), (1, RED))
+ZERO_IS_BETTER: Steps = ((None, GREEN), (1, YELLOW))  # but some can wait
 ONE_IS_GOOD: Steps = ((None, RED), (1, GREEN))
 # Colours that mean the same on every dashboard
 STATUS_COLORS = {"1xx": PURPLE, "2xx": GREEN, "3xx": BLUE, "4xx": YELLOW, "5xx": RED}
@@ -60,24 +62,6 @@ DOWN_UP = value_map(v0=("down", RED), v1=("up", GREEN))
 FAILED_OK = value_map(v0=("failed", RED), v1=("ok", GREEN))
 NO_YES = value_map(v0=("no", GREEN), v1=("yes", YELLOW))
 STANDBY_PRIMARY = value_map(v0=("standby", YELLOW), v1=("primary", GREEN))
-SEVERITIES = value_map(v1=("always", GREEN), v2=("ticket", YELLOW), v3=("page", RED))
-
-
-@dataclass(frozen=True)
-class Query:
-    """PromQL, and the legend of its series in Grafana's ``{{label}}`` form."""
-
-    expr: str
-    legend: str = ""
-
-
-ALERTS_BY_SEVERITY = Query(
-    " or ".join(
-        f'{worth} * max by (alertname, host, severity) (ALERTS{{alertstate="firing",severity="{severity}"}})'
-        for worth, severity in ((3, "page"), (2, "ticket"), (1, "none"))
-    ),
-    "{{alertname}} {{host}}",
-)
 
 
 @dataclass(frozen=True)
@@ -113,11 +97,6 @@ def thresholds(steps: Steps) -> build.ThresholdsConfig:
         .mode(models.ThresholdsMode.ABSOLUTE)
         .steps([models.Threshold(value=value, color=color) for value, color in steps])
     )
-
-
-def percentiles(buckets: str, *, by: str = "") -> list[Query]:
-    """The usual three, from rates of buckets."""
-    return [Query(f"histogram_quantile({q}, {buckets})", f"p{q * 100:g}{by}") for q in (0.5, 0.95, 0.99)]
 
 
 def _tile(
@@ -161,6 +140,22 @@ def number(
     if mapping is not None:
         panel.mappings([mapping])
     return _tile(panel, title, description, [Query(expr)], now=True, size=(width, height), missing=missing)
+
+
+def up_now(title: str, expr: str, description: str) -> Tile:
+    """Whether something is up."""
+    return number(title, expr, description, mapping=DOWN_UP, steps=ONE_IS_GOOD)
+
+
+def share_up(title: str, expr: str, description: str) -> Tile:
+    """How many of several that do the same are up: all of them is good, and less than half is bad."""
+    steps = ((None, RED), (0.5, YELLOW), (1, GREEN))
+    return number(title, expr, description, unit=units.PercentUnit, decimals=0, steps=steps)
+
+
+def mishaps(title: str, counter: str, description: str) -> Tile:
+    """How often something happened in the last hour that never should."""
+    return number(title, f"sum(increase({counter}[1h]))", description, decimals=0, steps=ZERO_IS_GOOD)
 
 
 def dial(
@@ -254,6 +249,22 @@ def lines(
             f"/^{name}( |$)/", [models.DynamicConfigValue(id_val=what, value=value) for what, value in look.items()]
         )
     return _tile(panel, title, description, queries, now=False, size=(width, height), missing=missing)
+
+
+def durations(
+    title: str, buckets: str, description: str, *, steps: Steps = (), missing: str = "down", width: int = 8
+) -> Tile:
+    """The usual three percentiles over time, from rates of buckets by ``le``."""
+    return lines(
+        title,
+        [Query(f"histogram_quantile({q}, {buckets})", f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)],
+        description,
+        unit=units.Seconds,
+        steps=steps,
+        colors=PERCENTILE_COLORS,
+        missing=missing,
+        width=width,
+    )
 
 
 def heat(title: str, buckets: str, description: str, *, missing: str = "down", width: int = 8, height: int = 8) -> Tile:

@@ -5,47 +5,45 @@ from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
     BLUE,
-    DOWN_UP,
     FAILED_OK,
     GREEN,
-    ONE_IS_GOOD,
     ORANGE,
     RED,
     STANDBY_PRIMARY,
     YELLOW,
-    ZERO_IS_GOOD,
     Column,
-    Query,
     dial,
     lines,
+    mishaps,
     number,
     states,
     table,
+    up_now,
 )
+from monitoring.dashboards.queries import Query, increases, rates
 
 PG = 'job="postgres",host=~"$host"'
 GAME = f'{PG},datname="matchpoint"'
-RATE = "$__rate_interval"
 SECONDS_OF_QUERY = f"sum by (queryid) (increase(pg_stat_statements_seconds_total{{{GAME}}}[1h]))"
 CALLS_OF_QUERY = f"sum by (queryid) (increase(pg_stat_statements_calls_total{{{GAME}}}[1h]))"
 TOP = f"topk(15, {SECONDS_OF_QUERY} > 0)"
 DEAD = f"max by (relname) (pg_stat_user_tables_n_dead_tup{{{GAME}}})"
 ALIVE = f"max by (relname) (pg_stat_user_tables_n_live_tup{{{GAME}}})"
 LARGEST = f"topk(12, max by (relname) (pg_stat_user_tables_size_bytes{{{GAME}}}))"
+FOUND = f"sum(rate(pg_stat_database_blks_hit{{{GAME}}}[30m]))"
+BEHIND = f"pg_replication_lag_seconds{{{PG}}} and on (host) pg_replication_is_replica{{{PG}}} == 1"
 OLD_IDS = ((None, GREEN), (0.9, YELLOW), (2, RED))
 
 NOW = [
-    number(
+    up_now(
         "PostgreSQL now",
         f"max(pg_up{{{PG}}}) or max(up{{{PG}}})",
         "Whether a database answers. Bad: down; nobody can sign in. Watched by PostgresDown.",
-        mapping=DOWN_UP,
-        steps=ONE_IS_GOOD,
     ),
     dial(
         "Connections used",
-        f"max(sum by (host) (pg_stat_database_numbackends{{{PG}}}) / on (host) max by (host) "
-        f"(pg_settings_max_connections{{{PG}}}))",
+        f"max(sum by (host) (pg_stat_database_numbackends{{{PG}}})"
+        f" / on (host) max by (host) (pg_settings_max_connections{{{PG}}}))",
         "Used share of the connections that are allowed. Bad: above 80 %; the next process is refused at 100 %. "
         "Watched by PostgresConnectionsHigh.",
     ),
@@ -58,9 +56,7 @@ NOW = [
     ),
     number(
         "Found in memory",
-        f"sum(rate(pg_stat_database_blks_hit{{{GAME}}}[30m]))"
-        f" / (sum(rate(pg_stat_database_blks_hit{{{GAME}}}[30m])) + "
-        f"sum(rate(pg_stat_database_blks_read{{{GAME}}}[30m])) > 0)",
+        f"{FOUND} / ({FOUND} + sum(rate(pg_stat_database_blks_read{{{GAME}}}[30m])) > 0)",
         "Share of the pages that PostgreSQL had in its own memory, in half an hour. Bad: below 95 % for long.",
         unit=units.PercentUnit,
         decimals=1,
@@ -75,13 +71,11 @@ NOW = [
         decimals=1,
         steps=((None, GREEN), (60, YELLOW), (600, RED)),
     ),
-    number(
+    mishaps(
         "Deadlocks, 1 h",
-        f"sum(increase(pg_stat_database_deadlocks{{{GAME}}}[1h]))",
+        f"pg_stat_database_deadlocks{{{GAME}}}",
         "Transactions that were broken off because they waited for each other, in an hour. Bad: any. "
         "Watched by PostgresDeadlocks.",
-        decimals=0,
-        steps=ZERO_IS_GOOD,
     ),
     number(
         "Size",
@@ -92,7 +86,7 @@ NOW = [
     ),
     number(
         "Worst standby",
-        f"max(pg_replication_lag_seconds{{{PG}}} and on (host) pg_replication_is_replica{{{PG}}} == 1)",
+        f"max({BEHIND})",
         "How far the slowest standby is behind. Bad: above a minute for long. Empty without a standby. "
         "Watched by PostgresReplicationLag.",
         unit=units.Seconds,
@@ -134,10 +128,7 @@ STATE = [
 WORK = [
     lines(
         "Transactions",
-        [
-            Query(f"sum(rate(pg_stat_database_xact_commit{{{GAME}}}[{RATE}]))", "committed"),
-            Query(f"sum(rate(pg_stat_database_xact_rollback{{{GAME}}}[{RATE}]))", "rolled back"),
-        ],
+        rates(GAME, ("pg_stat_database_xact_commit", "committed"), ("pg_stat_database_xact_rollback", "rolled back")),
         "Transactions a second. Bad: a share of rolled back ones that grows.",
         unit=units.OpsPerSecond,
         stacked=True,
@@ -145,20 +136,22 @@ WORK = [
     ),
     lines(
         "Rows",
-        [
-            Query(f"sum(rate(pg_stat_database_tup_{what}{{{GAME}}}[{RATE}]))", what)
-            for what in ("fetched", "inserted", "updated", "deleted")
-        ],
+        rates(
+            GAME,
+            ("pg_stat_database_tup_fetched", "fetched"),
+            ("pg_stat_database_tup_inserted", "inserted"),
+            ("pg_stat_database_tup_updated", "updated"),
+            ("pg_stat_database_tup_deleted", "deleted"),
+        ),
         "Rows a second that were read by an index, or written. Bad: a step that no release explains.",
         unit=units.OpsPerSecond,
         colors={"inserted": GREEN, "updated": YELLOW, "deleted": RED, "fetched": BLUE},
     ),
     lines(
         "Pages",
-        [
-            Query(f"sum(rate(pg_stat_database_blks_hit{{{GAME}}}[{RATE}]))", "found in memory"),
-            Query(f"sum(rate(pg_stat_database_blks_read{{{GAME}}}[{RATE}]))", "asked from disk"),
-        ],
+        rates(
+            GAME, ("pg_stat_database_blks_hit", "found in memory"), ("pg_stat_database_blks_read", "asked from disk")
+        ),
         "Pages a second. Bad: disk in quantity, when the database would fit into memory.",
         unit=units.OpsPerSecond,
         stacked=True,
@@ -166,10 +159,12 @@ WORK = [
     ),
     lines(
         "Deadlocks",
-        [
-            Query(f"sum(increase(pg_stat_database_deadlocks{{{GAME}}}[10m]))", "deadlocks"),
-            Query(f"sum(increase(pg_stat_database_conflicts{{{GAME}}}[10m]))", "cancelled on a standby"),
-        ],
+        increases(
+            GAME,
+            ("pg_stat_database_deadlocks", "deadlocks"),
+            ("pg_stat_database_conflicts", "cancelled on a standby"),
+            over="10m",
+        ),
         "Transactions that were broken off, in 10 minutes: two that waited for each other, "
         "or a read on a standby in the way of what it must apply. Bad: any deadlock. Watched by PostgresDeadlocks.",
         colors={"deadlocks": RED},
@@ -183,7 +178,7 @@ WORK = [
     ),
     lines(
         "Written for sorting",
-        [Query(f"sum(rate(pg_stat_database_temp_bytes{{{GAME}}}[{RATE}]))", "temporary files")],
+        rates(GAME, ("pg_stat_database_temp_bytes", "temporary files")),
         "Bytes a second that did not fit into the memory of a query. Bad: any for long.",
         unit=units.BytesPerSecondIEC,
     ),
@@ -274,10 +269,12 @@ LOG = [
     ),
     lines(
         "Checkpoints",
-        [
-            Query(f"sum(increase(pg_stat_checkpointer_num_timed_total{{{PG}}}[30m]))", "on time"),
-            Query(f"sum(increase(pg_stat_checkpointer_num_requested_total{{{PG}}}[30m]))", "because the log was full"),
-        ],
+        increases(
+            PG,
+            ("pg_stat_checkpointer_num_timed_total", "on time"),
+            ("pg_stat_checkpointer_num_requested_total", "because the log was full"),
+            over="30m",
+        ),
         "Checkpoints in half an hour. Bad: mostly because the log was full; then max_wal_size is too small.",
         stacked=True,
         colors={"on time": GREEN, "because the log was full": YELLOW},
@@ -298,13 +295,7 @@ LOG = [
 REPLICATION = [
     lines(
         "Replication lag",
-        [
-            Query(
-                f"max by (host) (pg_replication_lag_seconds{{{PG}}}"
-                f" and on (host) pg_replication_is_replica{{{PG}}} == 1)",
-                "{{host}}",
-            )
-        ],
+        [Query(f"max by (host) ({BEHIND})", "{{host}}")],
         "How far each standby is behind, in time. Bad: above a minute for long. Empty without a standby. "
         "Watched by PostgresReplicationLag.",
         unit=units.Seconds,

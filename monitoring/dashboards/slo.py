@@ -7,38 +7,19 @@ import yaml
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
-from monitoring.dashboards.panels import (
-    GREEN,
-    ORANGE,
-    RED,
-    YELLOW,
-    Column,
-    Query,
-    Tile,
-    bars,
-    lines,
-    table,
-)
+from monitoring.dashboards.panels import GREEN, ORANGE, RED, YELLOW, Column, Tile, lines, table
+from monitoring.dashboards.queries import Query
+from monitoring.dashboards.shared import BUDGET_LEFT, budget_left
 
 DATA: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "slos.yml").read_text())
 ALL = 'sloth_service="matchpoint",sloth_slo=~"$slo"'
-LEFT = ((None, RED), (0, YELLOW), (0.25, GREEN))
+BURNING = ((None, GREEN), (1, YELLOW), (6, ORANGE), (14.4, RED))
 WINDOWS = {"1h": RED, "6h": ORANGE, "1d": YELLOW, "3d": GREEN}
 WATCHED = " and ".join(slo["alert"] for slo in DATA["slos"])
 QUIET = "nothing happened yet"
 
 BUDGETS = [
-    bars(
-        "Error budget left",
-        [Query(f"slo:period_error_budget_remaining:ratio{{{ALL}}}", "{{sloth_slo}}")],
-        "How much of what each objective allows to go wrong in 30 days is left. Bad: below 0, which breaks the "
-        f"promise. Watched by {WATCHED}.",
-        unit=units.PercentUnit,
-        high=1,
-        steps=LEFT,
-        missing=QUIET,
-        width=10,
-    ),
+    budget_left(ALL, f"Watched by {WATCHED}.", missing=QUIET, width=10),
     table(
         "Objectives",
         {"sloth_slo": "Objective"},
@@ -54,13 +35,13 @@ BUDGETS = [
                 "Budget left",
                 f"min by (sloth_slo) (slo:period_error_budget_remaining:ratio{{{ALL}}})",
                 units.PercentUnit,
-                LEFT,
+                BUDGET_LEFT,
                 decimals=1,
             ),
             Column(
                 "Burns now",
                 f"max by (sloth_slo) (slo:current_burn_rate:ratio{{{ALL}}})",
-                steps=((None, GREEN), (1, YELLOW), (6, ORANGE), (14.4, RED)),
+                steps=BURNING,
                 decimals=1,
             ),
         ],
@@ -98,7 +79,7 @@ def one(slo: dict[str, Any]) -> list[Tile]:
             ],
             "Speed at which the budget goes, over four windows. Bad: 14 for an hour or 6 for six hours, "
             f"3 for a day or 1 for three days ({kind}). Watched by {slo['alert']}.",
-            steps=((None, GREEN), (1, YELLOW), (6, ORANGE), (14.4, RED)),
+            steps=BURNING,
             colors={f"over {window}": color for window, color in WINDOWS.items()},
             missing=QUIET,
             width=12,

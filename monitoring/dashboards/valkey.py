@@ -5,36 +5,36 @@ from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
     BLUE,
-    DOWN_UP,
     FAILED_OK,
     GREEN,
     ONE_IS_GOOD,
     ORANGE,
     RED,
     YELLOW,
-    ZERO_IS_GOOD,
+    ZERO_IS_BETTER,
     Column,
-    Query,
     dial,
     lines,
+    mishaps,
     number,
     states,
     table,
+    up_now,
 )
+from monitoring.dashboards.queries import Query, increases, rates, totals
 
 VALKEY = 'job="valkey",host=~"$host"'
+SATURATED = ((None, GREEN), (0.7, YELLOW), (0.9, RED))
 
 # Those that are shown one by one: of the whole time, not of each moment, or there would be many
 MOST = f"topk(8, sum by (cmd) (increase(redis_commands_total{{{VALKEY}}}[$__range] @ end())))"
 SLOWEST = f"topk(8, sum by (cmd) (increase(redis_commands_duration_seconds_total{{{VALKEY}}}[$__range] @ end())))"
 
 NOW = [
-    number(
+    up_now(
         "Valkey now",
         f"min(redis_up{{{VALKEY}}}) or min(up{{{VALKEY}}})",
         "Whether it answers. Bad: down; no match can be created or joined. Watched by ValkeyDown.",
-        mapping=DOWN_UP,
-        steps=ONE_IS_GOOD,
     ),
     dial(
         "Memory used",
@@ -48,7 +48,7 @@ NOW = [
         "Share of its one thread that works. Bad: above 70 %. Watched by ValkeySaturated.",
         unit=units.PercentUnit,
         decimals=1,
-        steps=((None, GREEN), (0.7, YELLOW), (0.9, RED)),
+        steps=SATURATED,
     ),
     number(
         "Commands a second",
@@ -61,22 +61,18 @@ NOW = [
         "Clients",
         f"sum(redis_connected_clients{{{VALKEY}}})",
         "Connections of the game's processes. Bad: none; then nobody uses it.",
-        steps=((None, RED), (1, GREEN)),
+        steps=ONE_IS_GOOD,
     ),
-    number(
+    mishaps(
         "Keys evicted",
-        f"sum(increase(redis_evicted_keys_total{{{VALKEY}}}[1h]))",
+        f"redis_evicted_keys_total{{{VALKEY}}}",
         "Keys thrown away for memory in an hour. Bad: any; it is set up to throw none away. "
         "Watched by ValkeyMemoryHigh.",
-        decimals=0,
-        steps=ZERO_IS_GOOD,
     ),
-    number(
+    mishaps(
         "Clients refused",
-        f"sum(increase(redis_rejected_connections_total{{{VALKEY}}}[1h]))",
+        f"redis_rejected_connections_total{{{VALKEY}}}",
         "Connections it did not take, in an hour. Bad: any. Watched by ValkeyClientsRefused.",
-        decimals=0,
-        steps=ZERO_IS_GOOD,
     ),
     number(
         "Up for",
@@ -89,30 +85,25 @@ NOW = [
 MEMORY = [
     lines(
         "Memory",
-        [
-            Query(f"sum(redis_memory_used_bytes{{{VALKEY}}})", "used"),
-            Query(f"sum(redis_memory_used_peak_bytes{{{VALKEY}}})", "peak"),
-            Query(f"sum(redis_memory_used_rss_bytes{{{VALKEY}}})", "resident"),
-            Query(f"sum(redis_memory_max_bytes{{{VALKEY}}})", "limit"),
-        ],
+        totals(
+            VALKEY,
+            ("redis_memory_used_bytes", "used"),
+            ("redis_memory_used_peak_bytes", "peak"),
+            ("redis_memory_used_rss_bytes", "resident"),
+            ("redis_memory_max_bytes", "limit"),
+        ),
         "What it holds, against its limit. Bad: used above 85 % of the limit. Watched by ValkeyMemoryHigh.",
         unit=units.BytesIEC,
         colors={"limit": RED, "used": GREEN, "peak": BLUE, "resident": ORANGE},
     ),
     lines(
         "Keys",
-        [
-            Query(f"sum(redis_db_keys{{{VALKEY}}})", "all"),
-            Query(f"sum(redis_db_keys_expiring{{{VALKEY}}})", "that expire"),
-        ],
+        totals(VALKEY, ("redis_db_keys", "all"), ("redis_db_keys_expiring", "that expire")),
         "What is stored. Bad: a growing number that does not expire.",
     ),
     lines(
         "Keys that went away",
-        [
-            Query(f"sum(rate(redis_expired_keys_total{{{VALKEY}}}[$__rate_interval]))", "expired"),
-            Query(f"sum(rate(redis_evicted_keys_total{{{VALKEY}}}[$__rate_interval]))", "evicted"),
-        ],
+        rates(VALKEY, ("redis_expired_keys_total", "expired"), ("redis_evicted_keys_total", "evicted")),
         "Keys a second whose time was over, and keys thrown away for memory. Bad: evicted.",
         unit=units.OpsPerSecond,
         colors={"expired": GREEN, "evicted": RED},
@@ -134,23 +125,19 @@ COMMANDS = [
     ),
     lines(
         "Busy",
-        [
-            Query(
-                f"sum by (host) (rate(redis_commands_duration_seconds_total{{{VALKEY}}}[$__rate_interval]))", "{{host}}"
-            )
-        ],
+        rates(VALKEY, ("redis_commands_duration_seconds_total", "{{host}}"), by="host"),
         "Share of its one thread that works on commands. Bad: above 70 %. Watched by ValkeySaturated.",
         unit=units.PercentUnit,
         reach=1,
-        steps=((None, GREEN), (0.7, YELLOW), (0.9, RED)),
+        steps=SATURATED,
     ),
     lines(
         "Duration of commands",
         [
             Query(
                 f"sum by (cmd) (rate(redis_commands_duration_seconds_total{{{VALKEY}}}[$__rate_interval]))"
-                f" / (sum by (cmd) (rate(redis_commands_total{{{VALKEY}}}[$__rate_interval])) > 0) and on (cmd) "
-                f"{SLOWEST}",
+                f" / (sum by (cmd) (rate(redis_commands_total{{{VALKEY}}}[$__rate_interval])) > 0)"
+                f" and on (cmd) {SLOWEST}",
                 "{{cmd}}",
             )
         ],
@@ -172,7 +159,7 @@ COMMANDS = [
                 f"sum by (cmd) (increase(redis_commands_failed_calls_total{{{VALKEY}}}[1h])"
                 f" + increase(redis_commands_rejected_calls_total{{{VALKEY}}}[1h]))"
                 f" and on (cmd) sum by (cmd) (increase(redis_commands_total{{{VALKEY}}}[1h])) > 0",
-                steps=((None, GREEN), (1, YELLOW)),
+                steps=ZERO_IS_BETTER,
                 decimals=0,
             ),
         ],
@@ -181,10 +168,7 @@ COMMANDS = [
     ),
     lines(
         "Reads that found nothing",
-        [
-            Query(f"sum(rate(redis_keyspace_hits_total{{{VALKEY}}}[$__rate_interval]))", "found"),
-            Query(f"sum(rate(redis_keyspace_misses_total{{{VALKEY}}}[$__rate_interval]))", "not found"),
-        ],
+        rates(VALKEY, ("redis_keyspace_hits_total", "found"), ("redis_keyspace_misses_total", "not found")),
         "Reads a second by whether the key was there. Bad: a change in the share that no release explains.",
         unit=units.OpsPerSecond,
         stacked=True,
@@ -196,33 +180,30 @@ COMMANDS = [
 CLIENTS = [
     lines(
         "Connections",
-        [
-            Query(f"sum(redis_connected_clients{{{VALKEY}}})", "connected"),
-            Query(f"sum(redis_blocked_clients{{{VALKEY}}})", "waiting for a message"),
-            Query(f"sum(redis_pubsub_channels{{{VALKEY}}})", "channels subscribed"),
-        ],
+        totals(
+            VALKEY,
+            ("redis_connected_clients", "connected"),
+            ("redis_blocked_clients", "waiting for a message"),
+            ("redis_pubsub_channels", "channels subscribed"),
+        ),
         "Connections of the game's processes; those of the channel layer wait for messages. "
         "Bad: growth without players.",
     ),
     lines(
         "Clients refused or cut off",
-        [
-            Query(f"sum(increase(redis_rejected_connections_total{{{VALKEY}}}[5m]))", "refused"),
-            Query(
-                f"sum(increase(redis_client_output_buffer_limit_disconnections_total{{{VALKEY}}}[5m]))",
-                "too slow to read",
-            ),
-            Query(f"sum(increase(redis_acl_access_denied_auth_total{{{VALKEY}}}[5m]))", "wrong password"),
-        ],
+        increases(
+            VALKEY,
+            ("redis_rejected_connections_total", "refused"),
+            ("redis_client_output_buffer_limit_disconnections_total", "too slow to read"),
+            ("redis_acl_access_denied_auth_total", "wrong password"),
+            over="5m",
+        ),
         "Connections in 5 minutes that it did not take or did not keep. Bad: any. Watched by ValkeyClientsRefused.",
         colors={"refused": RED},
     ),
     lines(
         "Network of Valkey",
-        [
-            Query(f"sum(rate(redis_net_input_bytes_total{{{VALKEY}}}[$__rate_interval]))", "in"),
-            Query(f"sum(rate(redis_net_output_bytes_total{{{VALKEY}}}[$__rate_interval]))", "out"),
-        ],
+        rates(VALKEY, ("redis_net_input_bytes_total", "in"), ("redis_net_output_bytes_total", "out")),
         "Bytes a second from and to clients. Bad: a step that no release explains.",
         unit=units.BytesPerSecondSI,
     ),
