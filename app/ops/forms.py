@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -44,8 +44,7 @@ class SilenceForm(forms.Form):
         super().__init__(*args, **kwargs)
         self._labels = labels
         others = {name: value for name, value in sorted(labels.items()) if name != "alertname"}
-        field = self.fields["narrow"]
-        assert isinstance(field, forms.MultipleChoiceField)  # for the type checker  # noqa: S101
+        field = cast(forms.MultipleChoiceField, self.fields["narrow"])  # as declared above
         field.choices = [(name, str(Matcher(name, value))) for name, value in others.items()]
         field.initial = [name for name in others if name in _USUAL]
         if not others:
