@@ -247,13 +247,16 @@ class Dumper(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
+    def ignore_aliases(self, data: object) -> bool:
+        """What occurs twice is written twice: the rules are for people to read, too."""
+        return True
+
 
 def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
 Dumper.add_representer(str, _block)
-Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
 
 
 def main() -> int:
