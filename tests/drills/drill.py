@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,8 +233,8 @@ def summary(outcome: Outcome) -> str:
     return "; ".join([*said, *(f"FAILED: {fault}" for fault in outcome.faults)])
 
 
-def _names(kinds: object) -> str:
-    return ", ".join(sorted(str(kind) for kind in kinds)) or "none"  # type: ignore[attr-defined]
+def _names(kinds: Iterable[object]) -> str:
+    return ", ".join(sorted(str(kind) for kind in kinds)) or "none"
 
 
 def _wait(for_s: float) -> None:

@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import requests
 import yaml
 from aiosmtpd.controller import Controller
 
+from tests.conftest import poll
 from tests.rules.model import ROOT, TEMPLATES, role_template, role_value
 
 DEADLINE_S = 30.0
@@ -28,11 +28,7 @@ DEADLINE_S = 30.0
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
     """The first true answer within the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"waited {DEADLINE_S} s for {what}"
-        time.sleep(0.05)
-    return answer
+    return poll(condition, within_s=DEADLINE_S, every_s=0.05, what=what)
 
 
 @dataclass(frozen=True)

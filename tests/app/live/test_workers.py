@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +24,7 @@ from live.bot_site import Seat
 from live.directory import Directory
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
 from live.tokens import seat_token
+from tests.conftest import poll
 
 APP = Path(__file__).parents[3] / "app"
 ORIGIN = "http://testserver"
@@ -281,16 +281,16 @@ def test_pages_fail_for_nobody_while_their_worker_stops(tmp_path: Path) -> None:
         answer.read()
         return answer
 
+    def answers() -> bool:
+        try:
+            get()
+        except ConnectionRefusedError:
+            connection.close()
+            return False
+        return True
+
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                get()
-                break
-            except ConnectionRefusedError:
-                connection.close()
-                assert time.monotonic() < deadline, (tmp_path / f"hall-{port}.log").read_text()
-                time.sleep(0.05)
+        poll(answers, within_s=60, every_s=0.05, what=f"the worker to answer ({tmp_path}/hall-{port}.log)")
         process.send_signal(signal.SIGTERM)
         while (answer := get()).getheader("Connection") != "close":  # as an edge that keeps its connections
             assert answer.status == 200

@@ -96,20 +96,22 @@ def alert(name: str, state: str = "active", **labels: str) -> dict[str, Any]:
 class Recorder(BaseHTTPRequestHandler):
     """The part of Alertmanager's API that the pages use."""
 
+    server: "FakeAlertmanager"
+
     def do_GET(self) -> None:
         kind = "alerts" if "/alerts" in self.path else "silences"
-        self._answer(200, self.server.has[kind])  # type: ignore[attr-defined]
+        self._answer(200, self.server.has[kind])
 
     def do_POST(self) -> None:
         silence = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.told.append(("create", silence))  # type: ignore[attr-defined]
+        self.server.told.append(("create", silence))
         if silence["comment"] == "please refuse":
             self._answer(400, "no such thing")
         else:
             self._answer(200, {"silenceID": SILENCE})
 
     def do_DELETE(self) -> None:
-        self.server.told.append(("expire", self.path.rsplit("/", 1)[1]))  # type: ignore[attr-defined]
+        self.server.told.append(("expire", self.path.rsplit("/", 1)[1]))
         self._answer(200, None)
 
     def _answer(self, status: int, body: Any) -> None:

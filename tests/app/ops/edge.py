@@ -8,11 +8,10 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from http.client import HTTPResponse, HTTPSConnection
+from http.client import HTTPMessage, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from ansible.plugins.filter.core import comment, regex_escape
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.conftest import poll
 
 ROLE = Path(__file__).parents[3] / "roles/nginx"
 NAME = "localhost"
@@ -39,14 +40,23 @@ def free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
+def listens(port: int) -> bool:
+    """Whether anybody takes connections at a port of loopback."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
 class _Console(BaseHTTPRequestHandler):
     """Answers everything, and says what arrived."""
 
+    server: "Console"
+
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.seen.append(self.path)  # type: ignore[attr-defined]
+        self.server.seen.append(self.path)
         data = json.dumps({
-            "console": self.server.name,  # type: ignore[attr-defined]
+            "console": self.server.name,
             "path": self.path,
             "headers": [[name.lower(), value] for name, value in self.headers.items()],
             "body": body.decode(),
@@ -76,6 +86,15 @@ class Console(ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_address[1]}"
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came back, read to its end."""
+
+    status: int
+    headers: HTTPMessage
+    text: str
+
+
 @dataclass
 class Edge:
     port: int
@@ -91,8 +110,8 @@ class Edge:
         """Everything that any console was asked."""
         return [path for console in self.consoles.values() for path in console.seen]
 
-    def ask(self, path: str, method: str = "GET", *, body: str | None = None, **headers: str) -> HTTPResponse:
-        """An answer with its body as `text`. The path is sent as it is."""
+    def ask(self, path: str, method: str = "GET", *, body: str | None = None, **headers: str) -> Answer:
+        """The answer to one request. The path is sent as it is."""
         connection = HTTPSConnection(NAME, self.port, timeout=15, context=self.context)
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
@@ -102,8 +121,7 @@ class Edge:
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body.encode() if body else None)
             response = connection.getresponse()
-            response.text = response.read().decode(errors="replace")  # type: ignore[attr-defined]
-            return response
+            return Answer(response.status, response.headers, response.read().decode(errors="replace"))
         finally:
             connection.close()
 
@@ -178,7 +196,7 @@ def _rendered(folder: Path, ports: list[int], web: list[str], consoles: dict[str
 def edge(folder: Path, web: list[str], *, dead: tuple[str, ...] = ()) -> Iterator[Edge]:
     """nginx before `web`, with three consoles; of those named in `dead`, the first of two addresses does not answer."""
     if NGINX is None:
-        pytest.skip("nginx is not installed on this machine: its configuration is tested on the lab alone")
+        pytest.skip("no nginx on this machine (apt install nginx): its configuration is tested on the lab alone")
     consoles = {name: Console(name) for name in ("grafana", "prometheus", "alertmanager")}
     addresses = {
         name: ["127.0.0.1:9", console.address] if name in dead else [console.address]
@@ -201,13 +219,12 @@ def edge(folder: Path, web: list[str], *, dead: tuple[str, ...] = ()) -> Iterato
 
 
 def _await(port: int, process: subprocess.Popen[str], folder: Path) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            said = (folder / "error.log").read_text() if (folder / "error.log").exists() else ""
-            assert process.poll() is None, f"nginx ended: {said}{process.stderr.read() if process.stderr else ''}"
-            assert time.monotonic() < deadline, f"nginx does not listen: {said}"
-            time.sleep(0.02)
+    log = folder / "error.log"
+
+    def ready() -> bool:
+        if process.poll() is None:
+            return listens(port)
+        said = log.read_text() if log.exists() else ""
+        pytest.fail(f"nginx ended: {said}{process.stderr.read() if process.stderr else ''}")
+
+    poll(ready, within_s=20, every_s=0.02, what=f"nginx to listen ({log})")

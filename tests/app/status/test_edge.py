@@ -1,7 +1,6 @@
 """The status page behind nginx, with the role's own configuration: it outlives the app, and says so."""
 
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.ops.edge import Edge, edge
+from tests.conftest import poll
 
 PAUSE_S = 0.05  # nginx lets nobody ask more than 30 times a second
 
@@ -74,20 +74,19 @@ def site(tmp_path: Path, worker: Worker) -> Iterator[Edge]:
 
 
 def read(site: Edge, path: str = "/status", **headers: str) -> tuple[int, str]:
-    response = site.ask(path, **headers)
-    return response.status, response.text  # type: ignore[attr-defined]  # put there by `ask`
+    answer = site.ask(path, **headers)
+    return answer.status, answer.text
 
 
 def expired(site: Edge, worker: Worker, path: str = "/status") -> None:
     """Ask until nginx has to ask the worker again: what it keeps is over now."""
     asked = len(worker.seen)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+
+    def asks_again() -> bool:
         read(site, path)
-        if len(worker.seen) > asked:
-            return
-        time.sleep(PAUSE_S)
-    pytest.fail("nginx does not ask again")
+        return len(worker.seen) > asked
+
+    poll(asks_again, within_s=20, every_s=PAUSE_S, what="nginx to ask again")
 
 
 def test_visitors_share_one_answer_and_bring_nothing_along(site: Edge, worker: Worker) -> None:
@@ -108,11 +107,15 @@ def test_it_outlives_the_workers_and_says_so(site: Edge, worker: Worker, fault: 
         worker.status = 503
     else:
         worker.stuck.set()
-    deadline = time.monotonic() + 20
-    while (answer := read(site)) != (200, '<div data-copy="stale">en</div>'):
+
+    def says_so() -> bool:
+        answer = read(site)
+        if answer == (200, '<div data-copy="stale">en</div>'):
+            return True
         assert answer == (200, '<div data-copy="fresh">en</div>'), "the copy is kept for a second"
-        assert time.monotonic() < deadline, "an old copy passes for a new one"
-        time.sleep(PAUSE_S)
+        return False
+
+    poll(says_so, within_s=20, every_s=PAUSE_S, what="an old copy that does not pass for a new one")
     assert read(site, "/status.json") == (200, '{"copy": "stale"}')
 
 

@@ -7,15 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.app.ops.edge import free_ports
+from tests.app.ops.edge import free_ports, listens
 from tests.app.status.conftest import FakePrometheus
-from tests.conftest import ROOT
+from tests.conftest import ROOT, poll
 
 NAME = "pong.example.com"
 
@@ -71,19 +70,18 @@ def port(tmp_path: Path, holes: tuple[Hole, Hole], prometheus: FakePrometheus) -
     collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
     subprocess.run(collect, cwd=app, env=environment, check=True)
     serve = [sys.executable, "-m", "matchpoint.serve", "web", "--port", str(port)]
-    with (tmp_path / "log").open("w") as log:
+    log = tmp_path / "log"
+    with log.open("w") as file:
         process = subprocess.Popen(
-            serve, cwd=app, env=environment | {"MATCHPOINT_ENV": "production"}, stdout=log, stderr=subprocess.STDOUT
+            serve, cwd=app, env=environment | {"MATCHPOINT_ENV": "production"}, stdout=file, stderr=subprocess.STDOUT
         )
+
+    def ready() -> bool:
+        assert process.poll() is None, log.read_text()
+        return listens(port)
+
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-            time.sleep(0.05)
+        poll(ready, within_s=60, every_s=0.05, what=f"the worker to listen ({log})")
         yield port
     finally:
         process.terminate()
