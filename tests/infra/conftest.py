@@ -21,6 +21,8 @@ import pytest
 import testinfra
 
 ROOT = Path(__file__).resolve().parents[2]
+# One connection a host and not one a command. As short as Ansible's, because names of sockets may have 107 characters
+CONTROL_PATH = Path("~/.ansible/cp").expanduser() / "verify-%%C"  # testinfra formats it once more
 WIRING = [
     "ansible_host", "ansible_user", "ansible_port", "ssh_port", "ansible_ssh_private_key_file",
     "ansible_ssh_common_args", "group_names", "host_published", "host_address", "host_private_address", "host_links",
@@ -83,6 +85,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--inventory", default="inventories/lab", help="inventory whose hosts are tested")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    site_read(session.config.option.inventory)  # what is wrong with it is said once, and not for every module
+
+
 @cache
 def site_read(inventory: str) -> Site:
     """Asks Ansible for the inventory's variables with the wiring applied; connects to no host."""
@@ -103,7 +109,12 @@ def site_read(inventory: str) -> Site:
     if done.returncode:
         raise pytest.UsageError(f"Ansible cannot read {inventory}:\n{(done.stderr or done.stdout)[-3000:]}")
     report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
-    answers = report["plays"][0]["tasks"][0]["hosts"]
+    tasks = report["plays"][0]["tasks"] if report["plays"] else []
+    if not tasks:
+        raise pytest.UsageError(
+            f"{inventory} has no hosts: name another one (INVENTORY=...), or start the lab (`make up`)"
+        )
+    answers = tasks[0]["hosts"]
     messages = {name: answer["msg"] for name, answer in answers.items()}
     hosts = {name: json.loads(text) if isinstance(text, str) else text for name, text in messages.items()}
     return Site({name: facts | {"ansible_host": facts["ansible_host"] or name} for name, facts in hosts.items()})
@@ -112,11 +123,13 @@ def site_read(inventory: str) -> Site:
 @cache
 def connect(inventory: str, name: str) -> Any:
     facts = site_read(inventory).hosts[name]
+    CONTROL_PATH.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     user = f"{facts['ansible_user']}@" if facts["ansible_user"] else ""
     return testinfra.get_host(
         f"ssh://{user}{facts['ansible_host']}:{facts['ansible_port'] or 22}",
         ssh_identity_file=facts["ansible_ssh_private_key_file"] or None,
         ssh_extra_args=facts["ansible_ssh_common_args"] or None,
+        controlpath=CONTROL_PATH,
         sudo=True,
     )
 
