@@ -76,7 +76,8 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def accounts(public: Site, pytestconfig: pytest.Config) -> Iterator[dict[str, Account]]:
+def accounts(edge: Site, public: Site, pytestconfig: pytest.Config) -> Iterator[dict[str, Account]]:
+    """New ones for each edge: a code of a second factor is good for one login."""
     made = {"player": Account(), "half_way": Account(is_staff=True), "on_call": Account.on_call()}
     name = next(name for name, facts in public.hosts.items() if "app" in facts["group_names"])
     host = connect(pytestconfig.option.inventory, name)
@@ -86,19 +87,18 @@ def accounts(public: Site, pytestconfig: pytest.Config) -> Iterator[dict[str, Ac
 
 
 @pytest.fixture(scope="module")
-def visitors(public: Site, accounts: dict[str, Account]) -> dict[str, Visitor]:
-    """Each logged in as far as the account allows."""
-    found = {"stranger": Visitor(public)}
+def visitors(edge: Site, accounts: dict[str, Account]) -> dict[str, Visitor]:
+    """Each logged in as far as the account allows, through this edge."""
+    found = {"stranger": Visitor(edge)}
     for who, account in accounts.items():
-        found[who] = Visitor(public)
+        found[who] = Visitor(edge)
         found[who].log_in(account)
     return found
 
 
 @pytest.mark.parametrize("who", ["stranger", "player", "half_way"])
-def test_nobody_else_gets_in_by_any_path_method_or_socket(edge: Site, visitors: dict[str, Visitor], who: str) -> None:
-    visitor = Visitor(edge)
-    visitor.cookies = dict(visitors[who].cookies)
+def test_nobody_else_gets_in_by_any_path_method_or_socket(visitors: dict[str, Visitor], who: str) -> None:
+    visitor = visitors[who]
     paths = [*PAGES, *CONSOLES]
     answers = {(path, method): visitor.ask(method, path, **FORGED).status for path in paths for method in METHODS}
     answers |= {(path, "socket"): visitor.ask("GET", path, **SOCKET).status for path in CONSOLES}
@@ -119,15 +119,13 @@ def test_nobody_else_gets_in_by_any_path_method_or_socket(edge: Site, visitors: 
         ("/ops/alertmanager/api/v2/status", b'"cluster"'),
     ],
 )
-def test_staff_with_a_second_factor_get_in(edge: Site, visitors: dict[str, Visitor], path: str, said: bytes) -> None:
-    visitor = Visitor(edge)
-    visitor.cookies = dict(visitors["on_call"].cookies)
-    answer = visitor.ask("GET", path)
+def test_staff_with_a_second_factor_get_in(visitors: dict[str, Visitor], path: str, said: bytes) -> None:
+    answer = visitors["on_call"].ask("GET", path)
     assert answer.status == 200
     assert said in answer.text
 
 
-def test_grafana_opens_or_its_absence_is_said(edge: Site, visitors: dict[str, Visitor], public: Site) -> None:
+def test_grafana_opens_or_its_absence_is_said(visitors: dict[str, Visitor], public: Site) -> None:
     answer = visitors["on_call"].ask("GET", "/ops/grafana/api/user" if public.edge["site_grafana"] else "/ops/grafana/")
     if public.edge["site_grafana"]:
         assert json.loads(answer.text)["login"].endswith("@staff")
@@ -151,7 +149,7 @@ def test_no_console_listens_where_strangers_are(public: Site) -> None:
 
 
 def test_logging_out_closes_all_of_them(edge: Site, visitors: dict[str, Visitor]) -> None:
-    """The last test of staff: their session ends here."""
+    """The last test of staff on this edge: their session ends here."""
     visitor = visitors["on_call"]
     stolen = Visitor(edge)
     stolen.cookies = dict(visitor.cookies)

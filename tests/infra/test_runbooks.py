@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.rules.model import RUNBOOKS, code_blocks
 # Where a command is for, by what it names; the first that fits, else any host: that is a monitoring host here
 PLACES = [
     (r"^matchpoint-query|amtool|promtool|prometheus/|prometheus-alertmanager", "monitor"),
-    (r"postgres|pg_", "db"),
+    (r"postgres|pg_|psql", "db"),
     (r"matchpoint-web|matchpoint-live|:8001|:18001|:8101'|/opt/matchpoint|/var/lib/matchpoint", "app"),
     (r"valkey|redis|:6379", "cache"),
     (r"nginx|stub_status|:443|certbot|matchpoint/tls", "edge"),
@@ -51,20 +52,27 @@ def commands(block: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def answers(public: Site, pytestconfig: pytest.Config) -> dict[tuple[str, str], tuple[int, str]]:
-    """What each script said on the first host of its tier: one round trip a tier."""
+    """What each script said on the first host of its tier: one round trip a tier, and all at once."""
     scripts: dict[str, list[str]] = {}
     for check in CHECKS:
         for tier, script in commands(check.values[0]).items():
             scripts.setdefault(tier, []).append(script)
-    found = {}
-    for tier, wanted in scripts.items():
+
+    def answers_of(tier: str) -> list[tuple[int, str]]:
         name = next(iter(public.hosts.values()))["tiers"][tier][0]
         user = public.hosts[name]["ansible_user"] or "root"
-        run = f"printf %s {shlex.quote(json.dumps(wanted))} | runuser -u {user} -- python3 -c {shlex.quote(RUN)}"
+        run = f"printf %s {shlex.quote(json.dumps(scripts[tier]))} | runuser -u {user} -- python3 -c {shlex.quote(RUN)}"
         done = connect(pytestconfig.option.inventory, name).run(run)
         assert done.rc == 0, f"{name}: {done.stderr}"
-        found |= {(tier, script): answer for script, answer in zip(wanted, json.loads(done.stdout), strict=True)}
-    return found
+        return json.loads(done.stdout)
+
+    with ThreadPoolExecutor() as pool:
+        said = dict(zip(scripts, pool.map(answers_of, scripts), strict=True))
+    return {
+        (tier, script): answer
+        for tier, wanted in scripts.items()
+        for script, answer in zip(wanted, said[tier], strict=True)
+    }
 
 
 @pytest.mark.parametrize("block", CHECKS)
