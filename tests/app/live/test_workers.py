@@ -6,12 +6,10 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +22,11 @@ from live.bot_site import Seat
 from live.directory import Directory
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
 from live.tokens import seat_token
+from tests.app.ports import free_ports
 from tests.conftest import poll
 
 APP = Path(__file__).parents[3] / "app"
 ORIGIN = "http://testserver"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has; metrics are on 10,000 more."""
-    ports: list[int] = []
-    with ExitStack() as probes:
-        while len(ports) < count:
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            if port < 55_000:
-                ports.append(port)
-    return ports
 
 
 class Hall:

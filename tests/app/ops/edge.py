@@ -4,12 +4,11 @@ import datetime
 import json
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPMessage, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,27 +23,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.app.ports import free_ports, listens
 from tests.conftest import poll
 
 ROLE = Path(__file__).parents[3] / "roles/nginx"
 NAME = "localhost"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on loopback, each another one."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
-def listens(port: int) -> bool:
-    """Whether anybody takes connections at a port of loopback."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 class _Console(BaseHTTPRequestHandler):

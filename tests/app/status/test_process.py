@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.ops.edge import free_ports, listens
+from tests.app.ports import free_ports, listens
 from tests.app.status.conftest import FakePrometheus
 from tests.conftest import ROOT, poll
 
