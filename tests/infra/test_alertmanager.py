@@ -1,10 +1,10 @@
 """Alertmanager runs alone or knows its peers, its secrets are closed, and what it sends arrives."""
 
 import json
-import time
 
 import pytest
 
+from tests.conftest import poll
 from tests.infra.promql import ask
 
 testinfra_hosts = ["ansible://monitor"]
@@ -46,12 +46,17 @@ def test_an_alertmanager_alone_gossips_with_nobody(host, facts) -> None:
 def test_alertmanagers_know_each_other_by_their_private_addresses(host, facts, public) -> None:
     if not facts["alertmanager_cluster_listen"]:
         pytest.skip("there is one only")
-    cluster = api(host, facts, "status")["cluster"]
-    assert cluster["status"] == "ready"
     wanted = {public.hosts[name]["alertmanager_cluster_listen"] for name in facts["tiers"]["monitor"]}
-    assert {peer["address"] for peer in cluster["peers"]} == wanted
-    (members,) = ask(host, "query?query=alertmanager_cluster_members")
-    assert {one["value"][1] for one in members["result"]} == {str(len(wanted))}
+
+    def complete() -> bool:
+        cluster = api(host, facts, "status")["cluster"]
+        (members,) = ask(host, "query?query=alertmanager_cluster_members")
+        told = {one["value"][1] for one in members["result"]}
+        return (cluster["status"], {peer["address"] for peer in cluster["peers"]}, told) == (
+            "ready", wanted, {str(len(wanted))},
+        )  # fmt: skip
+
+    poll(complete, within_s=60, every_s=2, what=f"the Alertmanagers {', '.join(sorted(wanted))} to be one cluster")
 
 
 def test_nobody_joins_their_gossip_without_a_certificate(host, facts) -> None:
@@ -87,18 +92,20 @@ def test_secrets_are_readable_by_alertmanager_alone(host) -> None:
 def test_heartbeat_is_sent_and_arrives(host) -> None:
     with host.sudo():
         wanted = host.file("/etc/prometheus/alertmanager-secrets/deadman-url").content_string.strip()
-    deadline = time.monotonic() + HEARTBEAT_SECONDS
-    while True:
-        sent, failed = ask(
+
+    def sent() -> bool:
+        sums = ask(
             host,
             "query?query=sum(alertmanager_notifications_total)",
             "query?query=sum(increase(alertmanager_notifications_failed_total[2m]))",
         )
-        assert float(failed["result"][0]["value"][1]) == 0
-        if not wanted or float(sent["result"][0]["value"][1]) > 0:
-            return
-        assert time.monotonic() < deadline, f"nothing was sent within {HEARTBEAT_SECONDS} s"
-        time.sleep(2)
+        if not all(one["result"] for one in sums):  # not scraped twice yet
+            return False
+        total, failed = (float(one["result"][0]["value"][1]) for one in sums)
+        assert failed == 0
+        return not wanted or total > 0
+
+    poll(sent, within_s=HEARTBEAT_SECONDS, every_s=2, what="the first heartbeat")
 
 
 def test_watchdog_is_active_and_silenced_by_nobody(host) -> None:
