@@ -1,7 +1,8 @@
 """The hosts of any inventory, as the playbook sees them: ``pytest tests/infra --inventory inventories/lab``.
 
 A module names its hosts as testinfra does (``testinfra_hosts = ["ansible://edge"]``) and, in ``UNITS``, the units whose
-journals explain a failure. Nothing here changes a host.
+journals explain a failure. Modules with ``WAITS`` need what happens by itself, a minute or two after a deploy, and come
+last. Nothing here changes a host.
 """
 
 import json
@@ -142,6 +143,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     hosts = site_read(metafunc.config.option.inventory).hosts
     names = [name for name, facts in hosts.items() if groups & {"all", name, *facts["group_names"]}]
     metafunc.parametrize("_inventory_host", names, indirect=True, scope="module")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: getattr(item.module, "WAITS", False))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from tests.infra.promql import ask
 
 testinfra_hosts = ["ansible://monitor"]
 UNITS = ["prometheus-alertmanager.service"]
+WAITS = True
 
 CONFIG = "/etc/prometheus/alertmanager.yml"
 HEARTBEAT_SECONDS = 120  # its counters start anew with the process; a heartbeat a minute, a scrape later
@@ -16,9 +17,12 @@ HEARTBEAT_SECONDS = 120  # its counters start anew with the process; a heartbeat
 
 def test_alertmanager_accepts_its_configuration_and_runs_it(host) -> None:
     assert host.run(f"amtool check-config {CONFIG}").rc == 0
-    (reloaded,) = ask(host, "query?query=alertmanager_config_last_reload_successful")
-    assert [one["value"][1] for one in reloaded["result"]] == ["1"] * len(reloaded["result"])
-    assert reloaded["result"]
+
+    def reloaded() -> list[str]:
+        (found,) = ask(host, "query?query=alertmanager_config_last_reload_successful")
+        return [one["value"][1] for one in found["result"]]
+
+    assert set(poll(reloaded, within_s=60, every_s=2, what="Prometheus to have scraped an Alertmanager")) == {"1"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 testinfra_hosts = ["ansible://app"]
 UNITS = ["matchpoint-canary.service"]
+WAITS = True
 PAGE = "/var/lib/prometheus/node-exporter/canary.prom"
 CPU_SECONDS_MAX = 2
 
