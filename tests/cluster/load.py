@@ -17,6 +17,7 @@ from tests.conftest import ROOT, Lab, poll
 
 MATCHES = 40
 TABLES = 43  # between two matches players take a moment
+POINTS = 5  # that win a match; a drill is judged when its last match is over
 SETTLED_S = 150.0  # the matches of a drill may take so long after it, with the recording of their results
 
 RESULTS = """
@@ -80,6 +81,7 @@ class Load:
         self._log.unlink(missing_ok=True)
         command = [sys.executable, "-m", "tests.cluster.swarm", "--url", "https://matchpoint.localhost"]
         command += ["--ca", str(self._lab.state / "root-ca.pem"), "--log", str(self._log), "--matches", str(TABLES)]
+        command += ["--points", str(POINTS)]
         for address in self.edges.values():
             command += ["--edge", address]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "app"), str(ROOT)))}
