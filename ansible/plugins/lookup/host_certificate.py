@@ -6,6 +6,7 @@ import datetime
 import fcntl
 import ipaddress
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -96,7 +97,9 @@ class Authority:
     def make(self, name: str) -> None:
         """A new CA under the name `ca` or `next`."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Matchpoint hosts {_now():%Y-%m-%d %H:%M:%S}")])
+        # Two CAs that were made within a second have two names: whoever checks a certificate looks its CA up by name
+        title = f"Matchpoint hosts {_now():%Y-%m-%d %H:%M:%S} {secrets.token_hex(4)}"
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, title)])
         certificate = (
             _builder(subject, subject, key.public_key(), CA_DAYS)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
