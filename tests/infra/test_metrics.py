@@ -4,6 +4,8 @@ import time
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+
 from tests.infra.promql import ask
 from tests.rules.contract import Series, contract, missing_by_right
 
@@ -41,21 +43,14 @@ def missing(host: Any, wanted: list[Series]) -> list[str]:
     ]
 
 
-def test_every_series_of_the_contract_is_there_with_its_labels(host, facts) -> None:
-    wanted = promised(facts)
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while (gone := missing(host, wanted)) and time.monotonic() < deadline:
-        time.sleep(5)
-    assert not gone, "\n".join(gone)
-
-
-def test_every_series_is_of_the_type_of_the_contract(host, facts) -> None:
+def mistyped(host: Any, wanted: list[Series]) -> list[str]:
+    """What the latest scrapes declare to be something else."""
     (targets,) = ask(host, "targets/metadata?limit=200000")
     types: dict[tuple[str, str], set[str]] = {}
     for one in targets:
         types.setdefault((one["target"]["job"], one["metric"]), set()).add(one["type"])
     wrong = []
-    for series in promised(facts):
+    for series in wanted:
         if series.job in WITHOUT_TYPE:
             continue
         # OpenMetrics names a counter without its ending
@@ -63,7 +58,16 @@ def test_every_series_is_of_the_type_of_the_contract(host, facts) -> None:
         found = types.get((series.job, name), {"missing"})
         if found != {series.type.replace("untyped", "unknown")}:
             wrong.append(f"{series} is {', '.join(sorted(found))}, not {series.type}")
-    assert not wrong, "\n".join(wrong)
+    return wrong
+
+
+@pytest.mark.parametrize("faults", [missing, mistyped])
+def test_every_series_of_the_contract_is_there_with_its_labels_and_type(host, facts, faults) -> None:
+    wanted = promised(facts)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (found := faults(host, wanted)) and time.monotonic() < deadline:
+        time.sleep(5)
+    assert not found, "\n".join(found)
 
 
 def test_the_number_of_targets_is_as_expected(host) -> None:
