@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tests.drills import profile, quiet, report
-from tests.drills.board import Board, DrillLab
+from tests.drills.board import Board, DrillLab, Notice
 from tests.drills.drill import Driller, Outcome, strangers, summary
 from tests.drills.model import RULES, Fault, faults, named
 
@@ -90,6 +90,14 @@ def rounds(wanted: Iterable[Fault]) -> list[tuple[str, list[list[Fault]]]]:
     return [each for each in alone if each[0] == "true"] + side_by_side + [each for each in alone if each[0] == "test"]
 
 
+def keep(outcomes: list[Outcome], heard: list[Notice]) -> list[Notice]:
+    """Saves the results of those that passed, for a run that is ended early; returns what was heard without a fault."""
+    nobodys = strangers(outcomes, heard)
+    report.save([outcome for outcome in outcomes if not outcome.faults])
+    report.write()
+    return nobodys
+
+
 def drill_all(stage: Stage, wanted: list[Fault]) -> list[Outcome]:
     board = Board(stage.lab)
     driller = Driller(stage.lab, board, say)
@@ -106,9 +114,9 @@ def drill_all(stage: Stage, wanted: list[Fault]) -> list[Outcome]:
                 stage.forget()  # what is promised over hours and days would be told of until then
             with ThreadPoolExecutor(len(lanes)) as pool:
                 ends += [end for lane in pool.map(drill_lane, lanes) for end in lane]
+            keep([end.result() for end in ends if end.done()], board.heard(began))
         outcomes = [end.result() for end in ends]
-    heard = board.heard(began)
-    for notice in strangers(outcomes, heard):
+    for notice in keep(outcomes, board.heard(began)):
         say(f"stranger: {notice.kind} of {notice.host} at {time.strftime('%H:%M:%S', time.localtime(notice.at))}")
     return outcomes
 
@@ -145,8 +153,6 @@ def main() -> int:
     if QUIET in options.name or (not options.name and topology == "single"):
         is_quiet = quiet_run(stage)
     outcomes = drill_all(stage, wanted)
-    report.save([outcome for outcome in outcomes if not outcome.faults])
-    report.write()
     if not options.name:
         print("\nNot proven so far:", *report.missing(report.load()), sep="\n")
     failed = [outcome for outcome in outcomes if outcome.faults]
