@@ -1,0 +1,155 @@
+#!/usr/bin/python3
+"""Write a role's small files and folders in one exchange with the host."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: write_files
+short_description: many small text files at a time
+description:
+  - What C(ansible.builtin.copy), C(template) and C(file) do one by one, with two exchanges each. Most of the time of a
+    deploy that changes nothing went there.
+  - Files are written in the given order, each at once or not at all; one that is found wrong ends the task. Folders
+    above them are made if there are none, for everybody to read.
+  - A host of which check mode is the first run may lack users and programs; what is not there yet counts as changed.
+options:
+  owner: {description: of those that name none, type: str, default: root}
+  group: {description: of those that name none, type: str, default: root}
+  mode: {description: of files that name none; folders get x as well, type: str, default: "0644"}
+  files:
+    description: what is to be there, or not
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path: {description: where, type: path, required: true}
+      state: {description: what, choices: [file, directory, absent], default: file}
+      content: {description: of a file, type: str, default: ""}
+      validate: {description: "command that must succeed with the new file, %s", type: str}
+      owner: {description: user, type: str}
+      group: {description: group, type: str}
+      mode: {description: octal, type: str}
+"""
+
+RETURN = """
+checksums: {description: SHA-1 of each file by path, type: dict, returned: always}
+changed_paths: {description: what was not as it is now, type: list, returned: always}
+"""
+
+OPTIONS = {
+    "path": {"type": "path", "required": True},
+    "state": {"choices": ["file", "directory", "absent"], "default": "file"},
+    "content": {"default": ""},
+    "validate": {},
+    "owner": {},
+    "group": {},
+    "mode": {},
+}
+
+
+class Module(AnsibleModule):
+    def _log_invocation(self) -> None:
+        """Says nothing: the host's journal would get every file's content."""
+
+
+def read(path: Path) -> bytes | None:
+    """A file's content; None when there is none, or something else is in its place."""
+    return path.read_bytes() if path.is_file() else None
+
+
+def make_folders(path: Path) -> None:
+    """Makes a folder and those above it, whatever the umask is."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.is_dir():
+            folder.mkdir()
+            folder.chmod(0o755)
+
+
+def write(module: AnsibleModule, path: Path, content: bytes, validate: str | None) -> None:
+    make_folders(path.parent)
+    handle, draft = tempfile.mkstemp(dir=module.tmpdir)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    if validate:
+        status, out, err = module.run_command(validate.replace("%s", draft))
+        if status:
+            module.fail_json(msg=f"{path} would be wrong, and is as it was: {(err or out).strip()}", path=str(path))
+    module.atomic_move(draft, str(path))
+
+
+def apply(module: AnsibleModule, file: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+    """Makes one file as it should be: whether it was not, and the difference for people."""
+    path, state = Path(file["path"]), file["state"]
+    difference = {"before": "", "after": "", "before_header": str(path), "after_header": str(path)}
+    if state == "absent":
+        is_there = path.exists() or path.is_symlink()
+        if is_there and not module.check_mode:
+            path.unlink()
+        return is_there, difference | {"before": "there\n" if is_there else ""}
+
+    if state == "directory":
+        is_changed = not path.is_dir()
+        if is_changed and not module.check_mode:
+            make_folders(path)
+        difference["after"] = f"{path}/\n" if is_changed else ""
+    else:
+        before, after = read(path), file["content"].encode()
+        is_changed = before != after
+        if is_changed:
+            difference |= {"before": (before or b"").decode(errors="replace"), "after": file["content"]}
+        if is_changed and not module.check_mode:
+            write(module, path, after, file["validate"])
+
+    if path.exists():
+        mode = file["mode"] or module.params["mode"]
+        if state == "directory" and not file["mode"]:
+            mode = f"{int(mode, 8) | (int(mode, 8) & 0o444) >> 2:04o}"
+        wanted = {
+            "path": str(path),
+            "mode": mode,
+            "owner": file["owner"] or module.params["owner"],
+            "group": file["group"] or module.params["group"],
+        }
+        is_changed = module.set_fs_attributes_if_different(module.load_file_common_arguments(wanted), is_changed)
+    return is_changed, difference
+
+
+def main() -> None:
+    module = Module(
+        argument_spec={
+            "owner": {"default": "root"},
+            "group": {"default": "root"},
+            "mode": {"default": "0644"},
+            "files": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS},
+        },
+        supports_check_mode=True,
+    )
+    files = module.params.pop("files")  # what stays there is told to whoever asks for details
+    changed, differences = [], []
+    for file in files:
+        is_changed, difference = apply(module, file)
+        if is_changed:
+            changed.append(file["path"])
+            differences.append(difference)
+    module.exit_json(
+        changed=bool(changed),
+        changed_paths=changed,
+        checksums={
+            file["path"]: hashlib.sha1(file["content"].encode(), usedforsecurity=False).hexdigest()
+            for file in files
+            if file["state"] == "file"
+        },
+        diff=differences if module._diff else [],
+    )
+
+
+if __name__ == "__main__":
+    main()

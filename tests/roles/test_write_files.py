@@ -1,0 +1,93 @@
+"""Many files in one exchange: what module write_files makes of a folder."""
+
+import getpass
+import grp
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.rules.model import ROOT
+
+MODULE = ROOT / "ansible/plugins/modules/write_files.py"
+OURS = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+
+
+def write(*files: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """What the module answers."""
+    arguments = OURS | {"files": [one | {"path": str(one["path"])} for one in files]} | options
+    done = subprocess.run(
+        [sys.executable, MODULE], input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True,
+        check=False, umask=0o077,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_files_and_the_folders_above_them_are_made_once(tmp_path: Path) -> None:
+    settings = {"path": tmp_path / "etc/app/settings", "content": "a = 1\n"}
+    program = {"path": tmp_path / "bin/run", "content": "ünïcode\n", "mode": "0755"}
+    state = {"path": tmp_path / "state", "state": "directory", "mode": "0700"}
+    first = write(settings, program, state)
+    assert first["changed_paths"] == [str(one["path"]) for one in (settings, program, state)]
+    assert settings["path"].read_text() == "a = 1\n"
+    assert [mode(path) for path in (settings["path"], program["path"], state["path"])] == [0o644, 0o755, 0o700]
+    assert [mode(folder) for folder in (tmp_path / "etc", tmp_path / "etc/app", tmp_path / "bin")] == [0o755] * 3
+    again = write(settings, program, state)
+    assert (again["changed"], again["changed_paths"]) == (False, [])
+    assert again["checksums"] == first["checksums"]
+
+
+def test_only_what_differs_is_changed_be_it_content_or_mode(tmp_path: Path) -> None:
+    one, two, three = ({"path": tmp_path / name, "content": name} for name in ("one", "two", "three"))
+    before = write(one, two, three)
+    (tmp_path / "two").write_text("by hand")
+    (tmp_path / "three").chmod(0o666)
+    after = write(one, two, three)
+    assert after["changed_paths"] == [str(tmp_path / "two"), str(tmp_path / "three")]
+    assert after["checksums"] == before["checksums"]
+    assert (tmp_path / "two").read_text() == "two"
+    assert mode(tmp_path / "three") == 0o644
+
+
+def test_a_file_that_its_program_refuses_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "script"
+    write({"path": path, "content": "true\n", "validate": "/bin/sh -n %s"})
+    answer = write({"path": path, "content": "if\n", "validate": "/bin/sh -n %s"})
+    assert answer["failed"]
+    assert f"{path} would be wrong, and is as it was: " in answer["msg"]
+    assert path.read_text() == "true\n"
+
+
+def test_what_has_no_use_any_more_is_removed_once(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("old")
+    assert write({"path": path, "state": "absent"})["changed_paths"] == [str(path)]
+    assert not path.exists()
+    assert not write({"path": path, "state": "absent"})["changed"]
+
+
+def test_check_mode_tells_the_difference_and_writes_nothing(tmp_path: Path) -> None:
+    here, new = tmp_path / "here", tmp_path / "new/file"
+    write({"path": here, "content": "before\n"})
+    files = [
+        {"path": here, "content": "after\n"},
+        {"path": new, "content": "new\n", "owner": "nobody-of-this-host"},
+        {"path": tmp_path / "folder", "state": "directory"},
+    ]
+    answer = write(*files, _ansible_check_mode=True, _ansible_diff=True)
+    assert answer["changed_paths"] == [str(one["path"]) for one in files]
+    assert [(one["before"], one["after"]) for one in answer["diff"]][:2] == [("before\n", "after\n"), ("", "new\n")]
+    assert here.read_text() == "before\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_contents_are_told_to_nobody(tmp_path: Path) -> None:
+    answer = write({"path": tmp_path / "password", "content": "secret", "mode": "0600"})
+    assert "secret" not in json.dumps(answer)
