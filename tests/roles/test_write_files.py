@@ -57,12 +57,42 @@ def test_only_what_differs_is_changed_be_it_content_or_mode(tmp_path: Path) -> N
 
 
 def test_a_file_that_its_program_refuses_stays_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "script"
-    write({"path": path, "content": "true\n", "validate": "/bin/sh -n %s"})
-    answer = write({"path": path, "content": "if\n", "validate": "/bin/sh -n %s"})
+    included, new, path = tmp_path / "included", tmp_path / "new", tmp_path / "script"
+    write({"path": path, "content": "true\n", "validate": "/bin/sh -n %s"}, {"path": included, "content": "old"})
+    answer = write(
+        {"path": included, "content": "changed"},
+        {"path": new, "content": "new"},
+        {"path": path, "content": "if\n", "validate": "/bin/sh -n %s"},
+    )
     assert answer["failed"]
-    assert f"{path} would be wrong, and is as it was: " in answer["msg"]
+    assert f"{path} would be wrong: " in answer["msg"]
+    assert "as they were" in answer["msg"]
     assert path.read_text() == "true\n"
+    assert included.read_text() == "old"
+    assert not new.exists()
+
+
+def test_what_a_killed_run_did_not_put_into_force_is_told_again(tmp_path: Path) -> None:
+    mark, file = tmp_path / "unapplied/service", {"path": tmp_path / "settings", "content": "a"}
+    assert write(file, unapplied=str(mark))["changed"]
+    assert mark.exists()
+    again = write(file, unapplied=str(mark))
+    assert (again["changed"], again["changed_paths"]) == (True, [])
+    mark.unlink()  # as the handler does
+    assert not write(file, unapplied=str(mark))["changed"]
+    assert not mark.exists()
+    assert write(file | {"content": "if", "validate": "/bin/sh -n %s"}, unapplied=str(mark))["failed"]
+    assert not mark.exists()
+
+
+def test_of_secrets_no_difference_is_shown(tmp_path: Path) -> None:
+    files = [
+        {"path": tmp_path / "open", "content": "seen"},
+        {"path": tmp_path / "shut", "content": "hid", "secret": True},
+    ]
+    answer = write(*files, _ansible_diff=True)
+    assert len(answer["changed_paths"]) == 2
+    assert [one["after"] for one in answer["diff"]] == ["seen"]
 
 
 def test_what_has_no_use_any_more_is_removed_once(tmp_path: Path) -> None:

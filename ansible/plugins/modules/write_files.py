@@ -17,13 +17,19 @@ short_description: many small text files at a time
 description:
   - What C(ansible.builtin.copy), C(template) and C(file) do one by one, with two exchanges each. Most of the time of a
     deploy that changes nothing went there.
-  - Files are written in the given order, each at once or not at all; one that is found wrong ends the task. Folders
+  - Files are written in the given order; when one is found wrong, those before it get their old content back. Folders
     above them are made if there are none, for everybody to read.
   - A host of which check mode is the first run may lack users and programs; what is not there yet counts as changed.
 options:
   owner: {description: of those that name none, type: str, default: root}
   group: {description: of those that name none, type: str, default: root}
   mode: {description: of files that name none; folders get x as well, type: str, default: "0644"}
+  unapplied:
+    description:
+      - a file that is made before the first change, and that the handlers remove when the change is in force. While it
+        is there the task reports a change, so that a handler is made up for that a killed run had no time for. Below
+        /run it goes with a boot, which puts everything into force.
+    type: path
   files:
     description: what is to be there, or not
     type: list
@@ -33,6 +39,7 @@ options:
       path: {description: where, type: path, required: true}
       state: {description: what, choices: [file, directory, absent], default: file}
       content: {description: of a file, type: str, default: ""}
+      secret: {description: kept out of the difference, type: bool, default: false}
       validate: {description: "command that must succeed with the new file, %s", type: str}
       owner: {description: user, type: str}
       group: {description: group, type: str}
@@ -48,6 +55,7 @@ OPTIONS = {
     "path": {"type": "path", "required": True},
     "state": {"choices": ["file", "directory", "absent"], "default": "file"},
     "content": {"default": ""},
+    "secret": {"type": "bool", "default": False, "no_log": False},
     "validate": {},
     "owner": {},
     "group": {},
@@ -73,7 +81,12 @@ def make_folders(path: Path) -> None:
             folder.chmod(0o755)
 
 
-def write(module: AnsibleModule, path: Path, content: bytes, validate: str | None) -> None:
+class Wrong(Exception):
+    """What a program said about a file that it was asked to validate."""
+
+
+def write(module: AnsibleModule, path: Path, content: bytes, validate: str | None = None) -> None:
+    """Raises Wrong."""
     make_folders(path.parent)
     handle, draft = tempfile.mkstemp(dir=module.tmpdir)
     with os.fdopen(handle, "wb") as file:
@@ -81,8 +94,32 @@ def write(module: AnsibleModule, path: Path, content: bytes, validate: str | Non
     if validate:
         status, out, err = module.run_command(validate.replace("%s", draft))
         if status:
-            module.fail_json(msg=f"{path} would be wrong, and is as it was: {(err or out).strip()}", path=str(path))
+            raise Wrong(f"{path} would be wrong: {(err or out).strip()}")
     module.atomic_move(draft, str(path))
+
+
+def write_all(module: AnsibleModule, files: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, str]], str]:
+    """The paths of what was not as it is now, the differences for people, and what was wrong."""
+    changed, differences = [], []
+    before: dict[Path, bytes | None] = {}
+    for file in files:
+        path = Path(file["path"])
+        content = read(path)
+        try:
+            is_changed, difference = apply(module, file)
+        except Wrong as error:
+            for done, old in before.items():
+                if old is None:
+                    done.unlink(missing_ok=True)
+                else:
+                    write(module, done, old)
+            return [], [], str(error)
+        if is_changed:
+            changed.append(file["path"])
+            differences += [] if file["secret"] else [difference]
+            if file["state"] == "file":
+                before[path] = content
+    return changed, differences, ""
 
 
 def apply(module: AnsibleModule, file: dict[str, Any]) -> tuple[bool, dict[str, str]]:
@@ -128,19 +165,24 @@ def main() -> None:
             "owner": {"default": "root"},
             "group": {"default": "root"},
             "mode": {"default": "0644"},
+            "unapplied": {"type": "path"},
             "files": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS},
         },
         supports_check_mode=True,
     )
     files = module.params.pop("files")  # what stays there is told to whoever asks for details
-    changed, differences = [], []
-    for file in files:
-        is_changed, difference = apply(module, file)
-        if is_changed:
-            changed.append(file["path"])
-            differences.append(difference)
+    mark = Path(module.params["unapplied"]) if module.params["unapplied"] else None
+    was_killed = bool(mark and mark.exists())
+    if mark and not module.check_mode:
+        make_folders(mark.parent)
+        mark.touch()
+    changed, differences, error = write_all(module, files)
+    if mark and not (was_killed or changed or module.check_mode):
+        mark.unlink()
+    if error:
+        module.fail_json(msg=f"{error}. The files of this task are as they were.")
     module.exit_json(
-        changed=bool(changed),
+        changed=bool(changed) or was_killed,
         changed_paths=changed,
         checksums={
             file["path"]: hashlib.sha1(file["content"].encode(), usedforsecurity=False).hexdigest()
