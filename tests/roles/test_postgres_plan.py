@@ -19,12 +19,12 @@ def cluster(state, *, virgin=False, masked=False, superseded="", by_file=False, 
     return found | ({"receiver": receiver} if receiver else {})
 
 
-def receiver(streams=True, hears=False, received="0/5000000"):
+def receiver(streams=True, hears=False, received="0/5000078"):
     return {"streams": streams, "hears": hears, "received_lsn": received, "lag_bytes": 0, "replayed_age_s": 1.0}
 
 
 PRIMARY = cluster("primary")
-NEW_PRIMARY = cluster("primary", timeline=2)
+NEW_PRIMARY = cluster("primary", timeline=2) | {"lsn": "0/6000000"}
 STANDBY = cluster("standby", by_file=True, receiver=receiver())
 ORPHAN = cluster("standby", by_file=True, receiver=receiver(streams=False))
 STOPPED = cluster("stopped")
@@ -143,11 +143,24 @@ def test_promotion_fences_the_old_primary(one, options, stop, mask):
         (DEAD, STANDBY | {"receiver": receiver(hears=True)}, {"confirm": "db1"}, "still receives from it"),
         (DEAD, ORPHAN | {"peers": {"db1": {"answers": True, "is_primary": True, "timeline": 1}}}, {"confirm": "db1"},
          "its PostgreSQL answers db2 as a primary"),
+        (STOPPED | {"lsn": "0/7000000"}, ORPHAN, {},
+         "db1 is stopped and has written up to 0/7000000; db2 has received up to 0/5000078"),
     ],
 )  # fmt: skip
 def test_promotion_refuses_where_two_could_serve(one, two, options, told):
     (fault,) = plan.postgres_promotion(pair(one, two), **options)["faults"]
     assert told in fault
+
+
+def test_promotion_goes_without_what_was_not_received_when_that_was_said():
+    found = plan.postgres_promotion(pair(STOPPED | {"lsn": "0/7000000"}, ORPHAN), confirm="db1")
+    assert (found["faults"], found["standby"], found["mask"]) == ([], "db2", True)
+
+
+@pytest.mark.parametrize("heard", [receiver(), receiver(streams=False, hears=True)])
+def test_promotion_refuses_beside_a_primary_that_has_no_line_any_more(heard):
+    (fault,) = plan.postgres_promotion({"db2": STANDBY | {"receiver": heard}})["faults"]
+    assert "no host of this inventory" in fault
 
 
 def test_of_two_standbys_the_one_that_received_more_is_promoted():
@@ -165,8 +178,13 @@ def test_a_planned_switch_waits_for_the_last_record():
 
 @pytest.mark.parametrize(
     ("one", "keep"),
-    [(MASKED, True), (STOPPED, True), (SUPERSEDED, True), (ORPHAN, False), (STOPPED_STANDBY, False), (EMPTY, False)],
-)
+    [
+        (MASKED, True), (STOPPED, True), (SUPERSEDED, True), (ORPHAN, False), (STOPPED_STANDBY, False), (EMPTY, False),
+        (ORPHAN | {"receiver": receiver(streams=False, received="0/7000000")}, True),
+        (STOPPED_STANDBY | {"lsn": "0/7000000"}, True), (STOPPED_STANDBY | {"timeline": 3}, True),
+        (STOPPED_STANDBY | {"system": "8"}, True),
+    ],
+)  # fmt: skip
 def test_rejoin_keeps_what_may_exist_nowhere_else(one, keep):
     found = plan.postgres_rejoin(pair(one, NEW_PRIMARY), "db1")
     assert (found["faults"], found["primary"], found["keep"]) == ([], "db2", keep)

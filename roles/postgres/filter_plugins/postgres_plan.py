@@ -193,6 +193,11 @@ def postgres_promotion(states: States, fence: bool = False, confirm: str = "") -
     plan |= {"standby": standby, "old": old}
     receiver = (states[standby] or {}).get("receiver") or {}
     if not old:
+        if receiver.get("streams") or receiver.get("hears"):
+            plan["faults"] = [
+                f"{standby} receives from a primary that is no host of this inventory, and that would go on serving: "
+                "give it its line back, under db, and run `make promote FENCE=1`."
+            ]
         return plan
     if old not in reached:
         plan["faults"] = unreachable_faults(states, found, standby, old, confirm, receiver)
@@ -215,7 +220,21 @@ def postgres_promotion(states: States, fence: bool = False, confirm: str = "") -
                 f"{old} serves, and {standby} does not stream from it, so a planned switch would lose what {standby} "
                 f"lacks. `make rejoin HOST={standby}` first."
             ]
+    elif confirm != old and is_behind(states[standby], states[old]):
+        plan["faults"] = [
+            f"{old} is stopped and has written up to {(states[old] or {})['lsn']}; {standby} has received up to "
+            f"{receiver.get('received_lsn')} only, so the rest would be lost. Start {old} (`systemctl unmask {UNIT}`, "
+            f"`systemctl start {UNIT}` there) until {standby} has it; if it may be lost: `make promote CONFIRM={old}`."
+        ]
     return plan
+
+
+def is_behind(standby: State, old: State) -> bool:
+    """Whether an old primary, which is down, has records that the standby has not received."""
+    if not standby or not old or not old.get("lsn") or old["is_virgin"] or old["is_standby_by_file"]:
+        return False
+    is_same = old.get("system") == standby.get("system") and old.get("timeline") == standby.get("timeline")
+    return is_same and not postgres_received(standby, old["lsn"])
 
 
 def unreachable_faults(
@@ -280,15 +299,18 @@ def postgres_rejoin(states: States, target: str) -> dict[str, Any]:
         return plan | {
             "faults": [f"{target} already streams from {primaries[0]}, {receiver['lag_bytes']} bytes behind."]
         }
-    return plan | {
-        "primary": primaries[0],
-        "keep": found[target] in ("fenced", "stopped") and not is_copy(states[target]),
-    }
+    return plan | {"primary": primaries[0], "keep": not has_nothing_new(states[target], states[primaries[0]])}
 
 
-def is_copy(state: State) -> bool:
-    """Whether a cluster was a standby, which has nothing that its primary does not have, or never had anything."""
-    return bool(state and (state["is_standby_by_file"] or state["is_virgin"]))
+def has_nothing_new(state: State, primary: State) -> bool:
+    """Whether all that a cluster has is in the primary as well: it was empty, or a standby that is not ahead."""
+    if not state or not primary or state["is_virgin"]:
+        return True
+    if not state["is_standby_by_file"] or state.get("system") != primary.get("system"):
+        return False
+    reached = (state.get("receiver") or {}).get("received_lsn") or state.get("lsn")
+    is_later = int(state.get("timeline") or 0) > int(primary.get("timeline") or 0)
+    return not is_later and lsn_bytes(reached) <= lsn_bytes(primary.get("lsn"))
 
 
 class FilterModule:
