@@ -35,6 +35,7 @@ options:
   config: {description: "hash of what else asks for a restart; empty for what served last", type: str, default: ""}
   files: {description: the files that O(config) stands for, type: list, elements: path, default: []}
   undo: {description: return to what served before the last switch, type: bool, default: false}
+  restore: {description: "put back the files of what serves, and restart nothing", type: bool, default: false}
   address: {description: where the workers listen, type: str, default: 127.0.0.1}
   host: {description: the host in the names of live workers, type: str, default: ""}
   workers: {description: "instances, C(<template>@<port>)", type: list, elements: str, default: []}
@@ -362,6 +363,12 @@ def run(module: AnsibleModule) -> NoReturn:
     if module.params["undo"]:
         can = "before" in switch.served
         module.exit_json(changed=can, restarted=switch.undo() if can and not module.check_mode else [])
+    if module.params["restore"]:
+        can = "now" in switch.served
+        if can and not module.check_mode:
+            switch.put_files(switch.served["now"])
+            switch.systemctl("daemon-reload")
+        module.exit_json(changed=can)
     current, running = switch.link("current"), switch.running()
     result: dict[str, Any] = {
         "changed": False,
@@ -398,6 +405,7 @@ def main() -> None:
             "config": {"type": "str", "default": ""},
             "files": {"type": "list", "elements": "path", "default": []},
             "undo": {"type": "bool", "default": False},
+            "restore": {"type": "bool", "default": False},
             "address": {"type": "str", "default": "127.0.0.1"},
             "host": {"type": "str", "default": ""},
             "workers": {"type": "list", "elements": "str", "default": []},
@@ -408,7 +416,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     os.umask(0o022)
-    if module.check_mode or not (module.params["release"] or module.params["undo"]):
+    if module.check_mode or not any(module.params[what] for what in ("release", "undo", "restore")):
         run(module)
     with alone(module):
         run(module)
