@@ -94,10 +94,11 @@ def test_only_those_alerts_are_silent_and_only_on_those_hosts(work: str, manager
 
 def test_a_downtime_that_was_agreed_to_is_silent_where_the_site_has_no_host(manager: Alertmanager) -> None:
     for work in ("downtime", "downtime-burn"):
-        silence.present(client(manager), settings(work, hosts=("", "monitor-1")))
+        silence.present(client(manager), settings(work, hosts=("", "monitor-1", "app-2")))
     assert silenced(manager, alertname="SiteDown", severity="page")
     assert silenced(manager, alertname="PageAvailabilityBurn", severity="page")
     assert silenced(manager, alertname="CanaryFailing", severity="page", host="monitor-1")
+    assert silenced(manager, alertname="SiteDown", severity="page", host="app-2")
     assert not silenced(manager, alertname="SiteDown", severity="page", host="app-1")
     assert not silenced(manager, alertname="Watchdog", severity="none")
 

@@ -52,12 +52,27 @@ class CallbackModule(CallbackBase):
         sources = [option for source in context.CLIARGS["inventory"] for option in ("--inventory", source)]
         done = subprocess.run(
             [
-                sys.argv[0], *sources, "--limit", hosts, str(UNLOCK),
+                sys.argv[0], *sources, *self._way(), "--limit", hosts, str(UNLOCK),
                 "--extra-vars", f"unlock_token={token} unlock_outcome={'failed' if deploys else ''}",
             ],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
+        lost = [host for host in self._held if f"[{host}]: UNREACHABLE!" in done.stdout]
         if done.returncode:
             print(f"The deploy lock stays on some of {hosts}; the next playbook from this machine takes it over.")
+        elif lost:
+            print(f"The deploy lock of {hosts} is released, but for {', '.join(lost)}, which cannot be reached.")
         else:
             print(f"The deploy lock of {hosts} is released.")
+
+    @staticmethod
+    def _way() -> list[str]:
+        """How the playbook got to the hosts; a password that was typed is not known here."""
+        options = {
+            "remote_user": "--user",
+            "private_key_file": "--private-key",
+            "become_password_file": "--become-password-file",
+        }
+        return [
+            part for key, option in options.items() if (value := context.CLIARGS.get(key)) for part in (option, value)
+        ]
