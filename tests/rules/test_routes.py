@@ -268,6 +268,19 @@ def test_a_cause_holds_back_what_it_explains_and_gives_it_free_again(rule: dict,
     wait_for(lambda: held_back(manager, target) is None, f"{target} to end")
 
 
+def test_matches_that_fail_are_told_of_whatever_happens_to_one_edge_or_one_disk(manager: Alertmanager) -> None:
+    page = {"alertname": "CanaryFailing", "severity": "page", "host": "app1"}
+    elsewhere = [
+        {"alertname": "NginxDown", "severity": "page", "host": "edge1"},
+        {"alertname": "HostFilesystemReadOnly", "severity": "page", "host": "mon2"},
+    ]
+    manager.send(*map(firing, [page, *elsewhere]))
+    wait_for(lambda: all(held_back(manager, one) is not None for one in [page, *elsewhere]), "all of them")
+    assert held_back(manager, page) is False
+    manager.send(*(firing(one, ended=True) for one in [page, *elsewhere]))
+    wait_for(lambda: held_back(manager, page) is None, "their end")
+
+
 def test_nothing_holds_back_what_players_notice(manager: Alertmanager) -> None:
     causes = [{"job": "node", "host": "mp1", "mountpoint": "/"} | {"alertname": name, "severity": severity}
               for name, lines in EXPECTED.items() for severity in lines]  # fmt: skip
