@@ -118,3 +118,11 @@ def test_a_visitor_cannot_write_into_the_figures(tmp_path: Path) -> None:
     told = count(tmp_path, access("page", 404, "0.001", path=path))
     (series,) = moved(told, "nginx_log_requests_total")
     assert series == 'nginx_log_requests_total{location="page",status_class="4xx"}'
+
+
+def test_what_nginx_does_not_know_is_the_visitors_fault(tmp_path: Path) -> None:
+    told = count(tmp_path, access("page", 501, "0.000"), access("page", 500, "0.010"))
+    assert moved(told, "nginx_log_requests_total") == {
+        'nginx_log_requests_total{location="page",status_class="4xx"}': 1,
+        'nginx_log_requests_total{location="page",status_class="5xx"}': 1,
+    }
