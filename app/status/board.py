@@ -118,7 +118,7 @@ class Board:
             except Unavailable as error:
                 logger.warning("no measurements", extra={"prometheus": url, "error": error})
                 continue
-            if now.state != "unknown":
+            if now.is_measured:
                 return url, now
             answers.append((url, now))
         return answers[0] if answers else ("", None)

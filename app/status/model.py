@@ -31,14 +31,19 @@ class Now:
     incidents: tuple[Incident, ...] = ()
 
     @property
+    def is_measured(self) -> bool:
+        """Whether anything is known of any part."""
+        return set(self.parts.values()) != {"unknown"}
+
+    @property
     def state(self) -> State:
-        """The worst of the parts, but down only when there is no site or no game."""
+        """The worst of the parts, but down only when there is no site or no game, and operational only when all are."""
         states = set(self.parts.values())
         if "down" in (self.parts["site"], self.parts["matches"]):
             return "down"
-        if states & {"down", "degraded"}:
+        if self.incidents or states & {"down", "degraded"}:
             return "degraded"
-        return "operational" if "operational" in states else "unknown"
+        return "unknown" if "unknown" in states else "operational"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ VERDICTS: Final[dict[State, Text]] = {
     "down": _("The game is down."),
     "unknown": _("How it is now is not known."),
 }
+MEASURED_WORKS: Final = _("What is measured works. The rest is not known.")
 LATENCY_NAMES: Final[dict[str, Text]] = {"pages": _("Pages"), "moves": _("Moves in a match")}
 LATENCY_WHAT: Final[dict[str, Text]] = {
     "pages": _("From a request for a page to its last byte, on our side of the network."),
@@ -88,7 +89,7 @@ def as_context(reading: Reading, *, at: float) -> dict[str, Any]:
     return {
         "freshness": reading.freshness,
         "state": state,
-        "verdict": VERDICTS[state],
+        "verdict": _verdict(reading, state),
         "made_at": _utc(at),
         "measured_at": _utc(now.at) if now else None,
         "history_at": _utc(history.at) if history else None,
@@ -100,6 +101,11 @@ def as_context(reading: Reading, *, at: float) -> dict[str, Any]:
         "chart_height": CHART_HEIGHT,
         "table": _table(reading) if history else [],
     }
+
+
+def _verdict(reading: Reading, state: State) -> Text:
+    is_measured = reading.freshness == "current" and reading.now is not None and reading.now.is_measured
+    return MEASURED_WORKS if state == "unknown" and is_measured else VERDICTS[state]
 
 
 def _part(reading: Reading, part: str) -> dict[str, Any]:

@@ -104,7 +104,18 @@ def test_partial_data_says_what_it_knows(prometheus: FakePrometheus) -> None:
     prometheus.instants = {RECORDED: [({"part": "site"}, "1")]}
     now = now_of(prometheus)
     assert now.parts == {"site": "operational", "matches": "unknown", "connections": "unknown", "accounts": "unknown"}
-    assert now.state == "operational"
+    assert now.state == "unknown"
+    prometheus.ratios(site="0.5")
+    assert now_of(prometheus).state == "degraded"
+
+
+def test_an_incident_of_no_part_degrades_the_whole(prometheus: FakePrometheus) -> None:
+    prometheus.alerts = [alert("HostFilesystemReadOnly", labels={"component": "host"})]
+    now = now_of(prometheus)
+    assert now.parts == dict.fromkeys(PARTS, "operational")
+    assert now.state == "degraded"
+    prometheus.ratios(site="0", matches="1")
+    assert now_of(prometheus).state == "down"
 
 
 def test_a_page_is_an_incident_and_degrades_what_it_is_about(prometheus: FakePrometheus) -> None:

@@ -159,6 +159,27 @@ def test_it_says_when_it_does_not_know(
         assert {one["last_known_state"] for one in data["components"]} == {"operational"}
 
 
+def test_it_does_not_say_that_all_works_when_some_is_not_known(page_of: PageOf, prometheus: FakePrometheus) -> None:
+    prometheus.ratios(site="1", matches="1", connections="1")
+    page_of(prometheus.url)
+    text = page()
+    assert verdict(text) == "unknown"
+    assert "What is measured works. The rest is not known." in text
+    assert "There are no incidents." not in text
+    assert "Was gemessen wird, funktioniert." in page(**{"accept-language": "de"})
+    assert machine()["state"] == "unknown"
+
+
+def test_nothing_works_as_it_should_above_an_incident(page_of: PageOf, prometheus: FakePrometheus) -> None:
+    prometheus.alerts = [alert("HostFilesystemReadOnly", labels={"component": "host"})]
+    page_of(prometheus.url)
+    text = page()
+    assert verdict(text) == "degraded"
+    assert "Everything works." not in text
+    assert "Nobody can sign in." in text
+    assert machine()["state"] == "degraded"
+
+
 def test_a_history_that_cannot_be_read_is_missed_in_words(page_of: PageOf, prometheus: FakePrometheus) -> None:
     prometheus.refused.add(AVAILABLE % DAY_S)
     page_of(prometheus.url)
