@@ -35,6 +35,7 @@ class TolerantRedisCache(RedisCache):
     """Without Valkey every read is a miss and every write is lost: sessions come from the database, rate limits open.
 
     A session that is deleted in such a moment stays in Valkey until it expires there, if Valkey comes back with it.
+    The consoles ask the database for it (ops/access.py).
     """
 
     _servers: list[str]

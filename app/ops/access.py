@@ -13,6 +13,7 @@ from urllib.parse import quote
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, REDIRECT_FIELD_NAME, SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError, transaction
@@ -72,11 +73,19 @@ def _pass_recall(request: HttpRequest) -> Staff | None:
     return Staff(known["username"], known["role"], is_certain=False)
 
 
+def _session_has_ended(request: HttpRequest) -> bool:
+    """Whether the database has it no more. Valkey has, when it took no writes while somebody logged out."""
+    return not Session.objects.filter(pk=request.session.session_key).exists()
+
+
 def staff_of(request: HttpRequest) -> Staff | int:
     """Whoever asks, or why not: NOBODY, NO_STAFF or UNKNOWN."""
     try:
         user = request.user
         if not user.is_authenticated:
+            return NOBODY
+        if _session_has_ended(request):
+            request.session.flush()
             return NOBODY
         if not (user.is_active and user.is_staff):
             _pass_drop(user.pk)

@@ -10,6 +10,8 @@ from urllib.parse import quote, urlsplit
 from django.conf import settings
 
 TIMEOUT_S = 2.0
+HEARTBEAT = "Watchdog"
+"""The alert that always fires."""
 FIRING, SILENCED, INHIBITED = "firing", "silenced", "inhibited"
 _STATES = [FIRING, SILENCED, INHIBITED]
 _SEVERITIES = ["page", "ticket"]

@@ -7,7 +7,7 @@ from typing import Any, cast
 from django import forms
 from django.core.exceptions import ValidationError
 
-from ops.alertmanager import Matcher
+from ops.alertmanager import HEARTBEAT, Matcher
 
 DURATIONS = {"30m": "30 minutes", "1h": "1 hour", "2h": "2 hours", "4h": "4 hours", "8h": "8 hours", "24h": "24 hours"}
 _UNITS = {"m": "minutes", "h": "hours"}
@@ -18,10 +18,12 @@ _USUAL = {"host", "job", "worker", "process", "target", "device", "mountpoint", 
 
 
 def labels_read(query: dict[str, str]) -> dict[str, str]:
-    """The labels in a page's address. Raises ValidationError unless they can be those of an alert."""
+    """The labels in a page's address. Raises ValidationError unless they are of an alert that may be silenced."""
     labels = {name: value for name, value in query.items() if value}
     if "alertname" not in labels:
         raise ValidationError("The address does not say which alert.")
+    if labels["alertname"] == HEARTBEAT:
+        raise ValidationError(f"{HEARTBEAT} is the heartbeat of alerting: it is never silenced.")
     if len(labels) > _LABELS_MAX or not all(
         _LABEL.fullmatch(name) and len(value) <= _VALUE_MAX for name, value in labels.items()
     ):

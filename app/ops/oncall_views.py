@@ -14,13 +14,12 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ops.access import Staff, staff_page
-from ops.alertmanager import FIRING, Alert, Matcher, Refused, Unavailable, alertmanager
+from ops.alertmanager import FIRING, HEARTBEAT, Alert, Matcher, Refused, Unavailable, alertmanager
 from ops.forms import SilenceForm, labels_read
 from ops.runbooks import runbook_names
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT = "Watchdog"
 _TELLS_NOTHING = {"replica", "site"}
 """Labels that are the same for every alert of the site."""
 

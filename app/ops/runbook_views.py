@@ -5,6 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from ops.access import Staff, staff_page
+from ops.alertmanager import HEARTBEAT
 from ops.runbooks import runbook_get, runbook_search
 
 
@@ -24,4 +25,5 @@ def runbook(request: HttpRequest, staff: Staff, name: str) -> HttpResponse:
     book = runbook_get(name)
     if book is None:
         raise Http404
-    return render(request, "ops/runbook.html", {"staff": staff, "book": book})
+    context = {"staff": staff, "book": book, "may_be_silenced": name != HEARTBEAT}
+    return render(request, "ops/runbook.html", context)

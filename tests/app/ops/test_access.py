@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import OperationalError, connection
 from django.test import Client
 
@@ -123,6 +124,28 @@ class Outage:
 def cached_sessions(settings: Any) -> None:
     """Sessions as production has them; the cache of the tests is in memory."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+
+
+@pytest.mark.usefixtures("cached_sessions")
+def test_logging_out_closes_the_consoles_while_valkey_takes_no_writes(
+    oncall: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stolen = oncall.cookies.copy()
+
+    def thief() -> Client:
+        client = Client()
+        client.cookies.update(stolen)
+        return client
+
+    assert thief().get("/ops/auth").status_code == 204
+    with monkeypatch.context() as valkey:
+        valkey.setattr(LocMemCache, "delete", lambda *arguments, **options: False)
+        oncall.post("/accounts/logout/")
+        assert thief().get("/ops/auth").status_code == 401
+        assert thief().get("/ops/oncall/").status_code == 302
+    assert thief().get("/ops/auth").status_code == 401
+    with connection.execute_wrapper(Outage()):
+        assert thief().get("/ops/auth").status_code != 204, "forgotten as soon as Valkey takes writes"
 
 
 @pytest.mark.usefixtures("cached_sessions")

@@ -128,6 +128,15 @@ def test_an_address_without_an_alert_opens_no_form(oncall: Client, manager: Fake
     assert oncall.get(f"/ops/oncall/silence/?{query}").headers["Location"] == "/ops/oncall/"
 
 
+def test_the_heartbeat_is_never_silenced(oncall: Client, manager: FakeAlertmanager) -> None:
+    address = "/ops/oncall/silence/?alertname=Watchdog&severity=none"
+    for ask in (oncall.get, lambda path: oncall.post(path, {"duration": "1h", "comment": "a good reason"})):
+        assert ask(address).headers["Location"] == "/ops/oncall/"
+        assert "Watchdog is the heartbeat of alerting: it is never silenced." in text(oncall)
+    assert manager.told == []
+    assert "/ops/oncall/silence/" not in text(oncall, "/ops/runbooks/Watchdog")
+
+
 def test_what_alertmanager_says_against_it_is_shown(oncall: Client, manager: FakeAlertmanager) -> None:
     answer = oncall.post(FORM, {"duration": "1h", "comment": "please refuse"})
     assert answer.status_code == 422
