@@ -7,12 +7,12 @@ import hashlib
 import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import groupby
 from pathlib import Path
 
 from tests.drills import profile, quiet, report
-from tests.drills.board import Board, DrillLab, Notice
+from tests.drills.board import Board, DrillLab
 from tests.drills.drill import Driller, Outcome, strangers, summary
 from tests.drills.model import RULES, Fault, faults, named
 
@@ -90,14 +90,6 @@ def rounds(wanted: Iterable[Fault]) -> list[tuple[str, list[list[Fault]]]]:
     return [each for each in alone if each[0] == "true"] + side_by_side + [each for each in alone if each[0] == "test"]
 
 
-def keep(outcomes: list[Outcome], heard: list[Notice]) -> list[Notice]:
-    """Saves the results of those that passed, for a run that is ended early; returns what was heard without a fault."""
-    nobodys = strangers(outcomes, heard)
-    report.save([outcome for outcome in outcomes if not outcome.faults])
-    report.write()
-    return nobodys
-
-
 def drill_all(stage: Stage, wanted: list[Fault]) -> list[Outcome]:
     board = Board(stage.lab)
     driller = Driller(stage.lab, board, say)
@@ -108,15 +100,21 @@ def drill_all(stage: Stage, wanted: list[Fault]) -> list[Outcome]:
             return [wakes.submit(driller.follow, driller.drill(fault)) for fault in lane]
 
         ends: list[Future[Outcome]] = []
-        for timings, lanes in rounds(wanted):
-            stage.timings(timings)
-            if timings == "true":
-                stage.forget()  # what is promised over hours and days would be told of until then
-            with ThreadPoolExecutor(len(lanes)) as pool:
-                ends += [end for lane in pool.map(drill_lane, lanes) for end in lane]
-            keep([end.result() for end in ends if end.done()], board.heard(began))
-        outcomes = [end.result() for end in ends]
-    for notice in keep(outcomes, board.heard(began)):
+        try:
+            for timings, lanes in rounds(wanted):
+                stage.timings(timings)
+                if timings == "true":
+                    stage.forget()  # what is promised over hours and days would be told of until then
+                with ThreadPoolExecutor(len(lanes)) as pool:
+                    ends += [end for lane in pool.map(drill_lane, lanes) for end in lane]
+            wait(ends)
+        finally:  # also what a run that is ended early has measured
+            outcomes = [end.result() for end in ends if end.done() and not end.exception()]
+            nobodys = strangers(outcomes, board.heard(began))
+            report.save([outcome for outcome in outcomes if not outcome.faults])
+            report.write()
+    assert len(outcomes) == len(ends), [end.exception() for end in ends]
+    for notice in nobodys:
         say(f"stranger: {notice.kind} of {notice.host} at {time.strftime('%H:%M:%S', time.localtime(notice.at))}")
     return outcomes
 
