@@ -228,3 +228,9 @@ def test_every_page_and_nine_of_ten_tickets_were_heard_and_ended() -> None:
 
 def test_the_matrix_in_the_documentation_is_what_was_measured() -> None:
     assert report.PAGE.read_text() == report.render(report.PAGE.read_text(), report.load())
+
+
+def test_the_quiet_run_paged_nobody() -> None:
+    steps = report.load()["quiet"]["steps"]
+    assert len(steps) == 4
+    assert {step["pages"] for step in steps} == {"none"}
