@@ -62,7 +62,8 @@ class LookupModule(LookupBase):
     def run(self, terms, variables=None, **kwargs):
         self.set_options(var_options=variables, direct=kwargs)
         directory = Path(self.get_option("directory"))
-        if variables.get("ansible_check_mode") and not (directory / "ca.pem").exists():
+        is_check = bool(variables.get("ansible_check_mode"))
+        if is_check and not (directory / "ca.pem").exists():
             return [{"certificate": "", "key": "", "ca": ""} for _ in terms]
         addresses = self.get_option("addresses")
         after = datetime.datetime.fromtimestamp(self.get_option("issued_after"), datetime.UTC)
@@ -70,8 +71,9 @@ class LookupModule(LookupBase):
         with (directory / ".lock").open("w") as lock:  # hosts are worked on in parallel
             fcntl.flock(lock, fcntl.LOCK_EX)
             authority = Authority(directory)
-            authority.change(self.get_option("stage"))
-            return [authority.host(str(name), addresses, after) for name in terms]
+            if not is_check:
+                authority.change(self.get_option("stage"))
+            return [authority.host(str(name), addresses, after, store=not is_check) for name in terms]
 
 
 class Authority:
@@ -110,15 +112,17 @@ class Authority:
         _write(self._directory / f"{name}.key", _key_pem(key))
         _write(self._directory / f"{name}.pem", _pem(certificate))
 
-    def host(self, name: str, addresses: list[str], after: datetime.datetime) -> dict[str, str]:
+    def host(self, name: str, addresses: list[str], after: datetime.datetime, *, store: bool) -> dict[str, str]:
+        """What the host gets. Without `store` that is what there is, even if it is time for another."""
         key, certificate = (self._directory / "hosts" / f"{name}.{kind}" for kind in ("key", "pem"))
         names: list[x509.GeneralName] = [x509.DNSName(name), *(_general_name(address) for address in addresses)]
         if not (certificate.exists() and key.exists() and self._is_good(certificate.read_bytes(), names, after)):
-            self._issue(name, names, key, certificate)
+            if store:
+                self._issue(name, names, key, certificate)
         bundle = [path for kind in ("ca", NEXT, OLD) if (path := self._directory / f"{kind}.pem").exists()]
         return {
-            "certificate": certificate.read_text(),
-            "key": key.read_text(),
+            "certificate": certificate.read_text() if certificate.exists() else "",
+            "key": key.read_text() if key.exists() else "",
             "ca": "".join(path.read_text() for path in bundle),
         }
 
