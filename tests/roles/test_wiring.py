@@ -174,14 +174,14 @@ def test_many_hosts_reach_each_other(many):
     }  # fmt: skip
 
 
-def certificate(folder, **options):
+def certificate(folder, *flags, **options):
     """The certificate that the host app1 gets from the CA in a folder, and the subjects of the CAs to trust."""
     extra = "".join(f", {name}={value!r}" for name, value in options.items())
     lookup = f"lookup('host_certificate', 'app1', directory='{folder}', addresses=['192.0.2.2']{extra})"
     done = ansible(
         "ansible", "localhost", "--inventory", "localhost,", "--connection", "local", "--playbook-dir",
         ROOT / "ansible", "--module-name", "ansible.builtin.debug",
-        "--args", f"msg={{{{ {lookup} | combine({{'key': ''}}) | to_json }}}}",
+        "--args", f"msg={{{{ {lookup} | combine({{'key': ''}}) | to_json }}}}", *flags,
         ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
         ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer",
     )  # fmt: skip
@@ -201,7 +201,9 @@ def test_hosts_get_certificates_for_each_other_once(tmp_path):
     assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["192.0.2.2"]
     assert stat.S_IMODE((tmp_path / "ca/hosts/app1.key").stat().st_mode) == 0o600
     assert certificate(tmp_path / "ca")[0].serial_number == first.serial_number
-    assert certificate(tmp_path / "ca", issued_after=int(time.time()) + 60)[0].serial_number != first.serial_number
+    soon = int(time.time()) + 60
+    assert certificate(tmp_path / "ca", "--check", issued_after=soon)[0].serial_number == first.serial_number
+    assert certificate(tmp_path / "ca", issued_after=soon)[0].serial_number != first.serial_number
 
 
 def test_another_ca_is_trusted_before_it_issues_and_the_old_one_until_after(tmp_path):
