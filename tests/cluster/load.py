@@ -93,13 +93,11 @@ class Load:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
         try:
-            self._process.wait(timeout=SETTLED_S)
+            self._check()
         finally:
-            self._process.kill()
-        self._check()
+            self._process.kill()  # every window has waited for the ends of its own matches
+            self._process.wait()
 
     @property
     def run(self) -> Run:
@@ -141,7 +139,11 @@ def unharmed(told: Report) -> None:
     assert told.matches, "no match was played"
     assert not told.wrong, _some([f"match {match}: {'; '.join(what)}" for match, what in told.wrong.items()])
     assert not told.failed, _some(
-        [f"{one['method']} {one['path']}: {one['status']} {one['why']}" for one in told.failed]
+        [
+            f"{one['method']} {one['path']} of {one['by']} at {one['t']:.1f} through {one['edge']}: "
+            f"{one['status']} {one['why']} after {one['ms']:.0f} ms"
+            for one in told.failed
+        ]
     )
 
 
