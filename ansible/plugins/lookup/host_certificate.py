@@ -116,9 +116,9 @@ class Authority:
         """What the host gets. Without `store` that is what there is, even if it is time for another."""
         key, certificate = (self._directory / "hosts" / f"{name}.{kind}" for kind in ("key", "pem"))
         names: list[x509.GeneralName] = [x509.DNSName(name), *(_general_name(address) for address in addresses)]
-        if not (certificate.exists() and key.exists() and self._is_good(certificate.read_bytes(), names, after)):
-            if store:
-                self._issue(name, names, key, certificate)
+        is_good = certificate.exists() and key.exists() and self._is_good(certificate.read_bytes(), names, after)
+        if store and not is_good:
+            self._issue(name, names, key, certificate)
         bundle = [path for kind in ("ca", NEXT, OLD) if (path := self._directory / f"{kind}.pem").exists()]
         return {
             "certificate": certificate.read_text() if certificate.exists() else "",
