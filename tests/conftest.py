@@ -165,6 +165,14 @@ def poll(condition: Callable[[], Any], *, within_s: float, every_s: float = 0.5,
         time.sleep(every_s)
 
 
+def left(find: Callable[[], list[str]], *, within_s: float, every_s: float) -> list[str]:
+    """What `find` still finds when the time is over; nothing as soon as it finds nothing."""
+    deadline = time.monotonic() + within_s
+    while (found := find()) and time.monotonic() < deadline:
+        time.sleep(every_s)
+    return found
+
+
 def recap(output: str) -> dict[str, int]:
     """The sums of Ansible's closing recap over all hosts: ok, changed, failed, ..."""
     lines = output.split("PLAY RECAP")[-1].splitlines()

@@ -1,11 +1,11 @@
 """Exporters, workers and rules keep the metric contract on this site: every series is there, with its labels."""
 
-import time
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from tests.conftest import left
 from tests.infra.promql import ask
 from tests.rules.contract import Series, contract, missing_by_right
 
@@ -64,9 +64,7 @@ def mistyped(host: Any, wanted: list[Series]) -> list[str]:
 @pytest.mark.parametrize("faults", [missing, mistyped])
 def test_every_series_of_the_contract_is_there_with_its_labels_and_type(host, facts, faults) -> None:
     wanted = promised(facts)
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while (found := faults(host, wanted)) and time.monotonic() < deadline:
-        time.sleep(5)
+    found = left(lambda: faults(host, wanted), within_s=SETTLE_SECONDS, every_s=5)
     assert not found, "\n".join(found)
 
 

@@ -1,9 +1,9 @@
 """Prometheus scrapes all that the inventory has, and its rules compute."""
 
-import time
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
 
+from tests.conftest import left
 from tests.infra.promql import ask
 from tests.rules.model import RULES, alerts, rules
 
@@ -18,14 +18,11 @@ def query(expr: str) -> str:
 
 
 def test_every_target_is_up(host) -> None:
-    deadline = time.monotonic() + SCRAPES_SECONDS
-    while True:
+    def down() -> list[str]:
         (targets,) = ask(host, "targets?state=active")
-        down = [f"{one['scrapeUrl']}: {one['lastError']}" for one in targets["activeTargets"] if one["health"] != "up"]
-        if not down or time.monotonic() > deadline:
-            break
-        time.sleep(2)
-    assert not down
+        return [f"{one['scrapeUrl']}: {one['lastError']}" for one in targets["activeTargets"] if one["health"] != "up"]
+
+    assert not left(down, within_s=SCRAPES_SECONDS, every_s=2)
 
 
 def test_targets_are_those_of_the_inventory_whichever_prometheus_is_asked(host, facts) -> None:

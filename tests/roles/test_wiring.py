@@ -174,6 +174,18 @@ def test_many_hosts_reach_each_other(many):
     }  # fmt: skip
 
 
+def test_a_host_that_could_not_be_locked_stands_in_for_nobody(many, tmp_path):
+    assert {name: host["host_alone_in"] for name, host in wiring(many, "host_alone_in").items()} == {
+        "app1": [], "app2": [], "data": ["db", "cache"], "front": ["edge", "monitor"],
+    }  # fmt: skip
+    site = yaml.safe_load(many.read_text())
+    site["all"]["hosts"]["app2"]["lock_taken"] = {"unreachable": True}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(site))
+    hosts = wiring(tmp_path / "hosts.yml", "host_alone_in", "gone")
+    assert hosts["app1"] == {"host_alone_in": ["app"], "gone": ["app2"]}
+    assert hosts["front"]["host_alone_in"] == ["edge", "monitor"]
+
+
 def certificate(folder, *flags, **options):
     """The certificate that the host app1 gets from the CA in a folder, and the subjects of the CAs to trust."""
     extra = "".join(f", {name}={value!r}" for name, value in options.items())

@@ -98,32 +98,36 @@ def write(module: AnsibleModule, path: Path, content: bytes, validate: str | Non
     module.atomic_move(draft, str(path))
 
 
-def write_all(module: AnsibleModule, files: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, str]], str]:
-    """The paths of what was not as it is now, the differences for people, and what was wrong."""
+def write_all(module: AnsibleModule, files: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, str]]]:
+    """The paths of what was not as it is now, and the differences for people. Raises Wrong, with all as it was."""
     changed, differences = [], []
     before: dict[Path, bytes | None] = {}
     for file in files:
         path = Path(file["path"])
-        content = read(path)
+        old = read(path)
         try:
-            is_changed, difference = apply(module, file)
-        except Wrong as error:
-            for done, old in before.items():
-                if old is None:
-                    done.unlink(missing_ok=True)
-                else:
-                    write(module, done, old)
-            return [], [], str(error)
+            is_changed, difference = apply(module, file, old)
+        except Wrong:
+            put_back(module, before)
+            raise
         if is_changed:
             changed.append(file["path"])
             differences += [] if file["secret"] else [difference]
             if file["state"] == "file":
-                before[path] = content
-    return changed, differences, ""
+                before[path] = old
+    return changed, differences
 
 
-def apply(module: AnsibleModule, file: dict[str, Any]) -> tuple[bool, dict[str, str]]:
-    """Makes one file as it should be: whether it was not, and the difference for people."""
+def put_back(module: AnsibleModule, before: dict[Path, bytes | None]) -> None:
+    for path, content in before.items():
+        if content is None:
+            path.unlink(missing_ok=True)
+        else:
+            write(module, path, content)
+
+
+def apply(module: AnsibleModule, file: dict[str, Any], old: bytes | None) -> tuple[bool, dict[str, str]]:
+    """Makes one file as it should be: whether it was not, and the difference for people. Raises Wrong."""
     path, state = Path(file["path"]), file["state"]
     difference = {"before": "", "after": "", "before_header": str(path), "after_header": str(path)}
     if state == "absent":
@@ -138,12 +142,12 @@ def apply(module: AnsibleModule, file: dict[str, Any]) -> tuple[bool, dict[str, 
             make_folders(path)
         difference["after"] = f"{path}/\n" if is_changed else ""
     else:
-        before, after = read(path), file["content"].encode()
-        is_changed = before != after
+        content = file["content"].encode()
+        is_changed = content != old
         if is_changed:
-            difference |= {"before": (before or b"").decode(errors="replace"), "after": file["content"]}
+            difference |= {"before": (old or b"").decode(errors="replace"), "after": file["content"]}
         if is_changed and not module.check_mode:
-            write(module, path, after, file["validate"])
+            write(module, path, content, file["validate"])
 
     if path.exists():
         mode = file["mode"] or module.params["mode"]
@@ -176,11 +180,15 @@ def main() -> None:
     if mark and not module.check_mode:
         make_folders(mark.parent)
         mark.touch()
-    changed, differences, error = write_all(module, files)
+    changed, differences, wrong = [], [], ""
+    try:
+        changed, differences = write_all(module, files)
+    except Wrong as error:
+        wrong = f"{error}. The files of this task are as they were."
     if mark and not (was_killed or changed or module.check_mode):
         mark.unlink()
-    if error:
-        module.fail_json(msg=f"{error}. The files of this task are as they were.")
+    if wrong:
+        module.fail_json(msg=wrong)
     module.exit_json(
         changed=bool(changed) or was_killed,
         changed_paths=changed,
