@@ -282,6 +282,28 @@ def test_wrong_shapes_stop_the_deploy_before_a_host_is_touched(many, tmp_path, c
     assert "unreachable=0" in output
 
 
+def test_a_limited_deploy_is_refused_when_an_edge_that_it_leaves_out_lacks_the_static_files(tmp_path):
+    play = {
+        "hosts": "localhost", "gather_facts": False, "vars": {"nginx_elsewhere": ["edge1", "dead"]},
+        "tasks": [{"ansible.builtin.import_role": {"name": "nginx", "tasks_from": "static_elsewhere"}}],
+    }  # fmt: skip
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    here = {"ansible_connection": "local"}
+    hosts = {"localhost": here, "edge1": here, "dead": {"ansible_host": "127.0.0.1", "ansible_port": 1}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+    files = {"nginx_static": str(tmp_path), "nginx_static_archive": "/releases/new.static.tar.gz"}
+    run = ("ansible-playbook", "-i", tmp_path / "hosts.yml", "-e", json.dumps(files), tmp_path / "play.yml")
+    refused = ansible(*run)
+    assert refused.returncode != 0
+    told = " ".join((refused.stdout + refused.stderr).split())
+    assert "LIMIT leaves out edge1, where the static files of new are missing" in told, told
+    manifest = tmp_path / "releases/new/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.touch()
+    passed = ansible(*run)
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+
+
 def test_monitoring_hosts_know_how_many_targets_to_expect(many):
     hosts = wiring(many, "scrape_targets", "monitor_constants", "site_probes", "tiers")
     constants = {constant["labels"]["job"]: constant["value"] for constant in hosts["front"]["monitor_constants"]}
