@@ -10,6 +10,11 @@ def test_no_unit_has_failed(host):
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
 
+def test_systemd_has_read_every_unit_as_it_is_on_disk(host):
+    shown = host.check_output("systemctl show --property=Id,NeedDaemonReload '*'")
+    assert [unit for unit in shown.split("\n\n") if "NeedDaemonReload=yes" in unit] == []
+
+
 def test_host_finishes_booting(host):
     assert host.check_output("systemctl is-system-running --wait") == "running"
 

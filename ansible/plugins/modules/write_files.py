@@ -19,6 +19,7 @@ description:
     deploy that changes nothing went there.
   - Files are written in the given order; when one is found wrong, those before it get their old content back. Folders
     above them are made if there are none, for everybody to read.
+  - systemd reads its units anew when one of them has changed.
   - A host of which check mode is the first run may lack users and programs; what is not there yet counts as changed.
 options:
   owner: {description: of those that name none, type: str, default: root}
@@ -51,6 +52,7 @@ checksums: {description: SHA-1 of each file by path, type: dict, returned: alway
 changed_paths: {description: what was not as it is now, type: list, returned: always}
 """
 
+UNITS = Path("/etc/systemd/system")
 OPTIONS = {
     "path": {"type": "path", "required": True},
     "state": {"choices": ["file", "directory", "absent"], "default": "file"},
@@ -116,6 +118,11 @@ def write_all(module: AnsibleModule, files: list[dict[str, Any]]) -> tuple[list[
             if file["state"] == "file":
                 before[path] = old
     return changed, differences
+
+
+def is_unit(path: Path) -> bool:
+    """Whether systemd must hear of a change: a unit or a part of one, and not what roles note beside it."""
+    return path.is_relative_to(UNITS) and path.suffix != ""
 
 
 def put_back(module: AnsibleModule, before: dict[Path, bytes | None]) -> None:
@@ -185,6 +192,8 @@ def main() -> None:
         changed, differences = write_all(module, files)
     except Wrong as error:
         wrong = f"{error}. The files of this task are as they were."
+    if any(is_unit(Path(path)) for path in changed) and not module.check_mode:
+        module.run_command(["systemctl", "daemon-reload"], check_rc=True)
     if mark and not (was_killed or changed or module.check_mode):
         mark.unlink()
     if wrong:
