@@ -197,10 +197,11 @@ test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted,
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules
 	@$(RUN) pytest $(ARGS)
 
-# The lab of the drills has a name of its own, unless the command line says another
-DRILLS = $(RUN) python -m tests.drills --topology $(TOPOLOGY) $(if $(filter command line,$(origin LAB)),--lab $(LAB))
+# Drills have labs of their own, unless the command line says another
+DRILLS = $(RUN) python -m tests.drills $(if $(filter command line,$(origin LAB)),--lab $(LAB)) \
+  $(if $(filter command line,$(origin TOPOLOGY)),--topology $(TOPOLOGY)) $(if $(JOBS),--jobs $(JOBS))
 .PHONY: drills drill
-drills: ops-tools lab-tools rules-tools ## Make a real fault for every alert, and measure when on-call hears of it and of its end (an hour)
+drills: ops-tools lab-tools rules-tools ## Make a real fault for every alert, and measure when on-call hears of it and of its end (an hour; JOBS=labs at a time)
 	@$(DRILLS)
 drill: ops-tools lab-tools rules-tools ## One fault, or several (NAME=stopped-postgres; NAME=list lists them, NAME=quiet: what must page nobody)
 	@$(DRILLS) $(or $(NAME),list)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from threading import Event
 
 from tests.drills import profile, quiet, report
 from tests.drills.board import Board, DrillLab
 from tests.drills.drill import Driller, Outcome, strangers, summary
 from tests.drills.model import RULES, Fault, faults, named
 
-LABS = {"single": "drills"}  # of other topologies: drills-<topology>
 QUIET = "quiet"
 # What happened before is none of the next drills' business: some rules look back for days
 # On all hosts step by step: Alertmanagers tell each other what they have told
@@ -33,6 +35,38 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
+@dataclass
+class Part:
+    """What is drilled on one lab."""
+
+    lab: str
+    topology: str
+    faults: list[Fault] = field(default_factory=list)
+    is_quiet_run: bool = False  # whether it begins with the quiet run
+
+
+def lab_of(fault: Fault) -> str:
+    """The lab of a fault: one with the timings of a site, one with those of the test profile, or a topology's own."""
+    if fault.topology != "single":
+        return f"drills-{fault.topology}"
+    return "drills" if fault.is_true else "drills-profile"
+
+
+def parts(wanted: Iterable[Fault], *, quiet: bool, lab: str = "") -> list[Part]:
+    """Faults by lab, the longest first; all on one lab if it is named."""
+    found: dict[str, Part] = {}
+    if quiet:
+        first = Part(lab or "drills", "single", is_quiet_run=True)
+        found[first.lab] = first
+    for fault in wanted:
+        name = lab or lab_of(fault)
+        found.setdefault(name, Part(name, fault.topology)).faults.append(fault)
+    for part in found.values():
+        if any(fault.topology != part.topology for fault in part.faults):
+            raise ValueError(f"the lab {part.lab} can have one topology; name faults of one, or no lab")
+    return sorted(found.values(), key=lambda part: -len(part.faults))
+
+
 class Stage:
     """A lab, and which timings its rules have."""
 
@@ -46,7 +80,6 @@ class Stage:
         self.lab.make("lab")
         self._folder.mkdir(parents=True, exist_ok=True)
         if anew or not self._note.exists():
-            say("deploying")
             self.lab.make("deploy")
             self._note.write_text(self._named("true"))
 
@@ -54,7 +87,6 @@ class Stage:
         """Gives the rules the timings of the profile `test`, or the `true` ones."""
         if self._note.exists() and self._note.read_text() == self._named(name):
             return
-        say(f"{name} timings")
         settings = [f"ARGS=-e @{profile.write(self._folder)}"] if name == "test" else []
         self._note.write_text("between two timings")
         self.lab.make("deploy", "TAGS=prometheus,alertmanager", *settings)
@@ -90,18 +122,21 @@ def rounds(wanted: Iterable[Fault]) -> list[tuple[str, list[list[Fault]]]]:
     return [each for each in alone if each[0] == "true"] + side_by_side + [each for each in alone if each[0] == "test"]
 
 
-def drill_all(stage: Stage, wanted: list[Fault]) -> list[Outcome]:
+def drill_all(stage: Stage, wanted: list[Fault], tell: Callable[[str], None], is_over: Event) -> list[Outcome]:
+    """Drills round by round, until all are done or the run is over."""
     board = Board(stage.lab)
-    driller = Driller(stage.lab, board, say)
+    driller = Driller(stage.lab, board, tell)
     began = time.time()
     with ThreadPoolExecutor(16) as wakes:
 
         def drill_lane(lane: list[Fault]) -> list[Future[Outcome]]:
-            return [wakes.submit(driller.follow, driller.drill(fault)) for fault in lane]
+            return [wakes.submit(driller.follow, driller.drill(fault)) for fault in lane if not is_over.is_set()]
 
         ends: list[Future[Outcome]] = []
         try:
             for timings, lanes in rounds(wanted):
+                if is_over.is_set():
+                    break
                 stage.timings(timings)
                 if timings == "true":
                     stage.forget()  # what is promised over hours and days would be told of until then
@@ -112,52 +147,70 @@ def drill_all(stage: Stage, wanted: list[Fault]) -> list[Outcome]:
             outcomes = [end.result() for end in ends if end.done() and not end.exception()]
             nobodys = strangers(outcomes, board.heard(began))
             report.save([outcome for outcome in outcomes if not outcome.faults])
-            report.write()
     assert len(outcomes) == len(ends), [end.exception() for end in ends]
     for notice in nobodys:
-        say(f"stranger: {notice.kind} of {notice.host} at {time.strftime('%H:%M:%S', time.localtime(notice.at))}")
+        tell(f"stranger: {notice.kind} of {notice.host} at {time.strftime('%H:%M:%S', time.localtime(notice.at))}")
     return outcomes
 
 
-def quiet_run(stage: Stage) -> bool:
+def quiet_run(stage: Stage, tell: Callable[[str], None]) -> bool:
     stage.timings("true")
     board = Board(stage.lab)
     board.clear(within_s=300)
-    steps = quiet.run(stage.lab, board, say)
+    steps = quiet.run(stage.lab, board, tell)
     report.save_quiet(quiet.result(steps))
     return all(step.told("page") == "none" for step in steps)
 
 
+def play(part: Part, *, anew: bool, is_over: Event) -> tuple[bool, list[Outcome]]:
+    """One lab: whether its quiet run was one, and what came of its faults."""
+
+    def tell(text: str) -> None:
+        say(f"{part.lab}: {text}")
+
+    stage = Stage(DrillLab(part.lab, part.topology))
+    tell("booting")
+    stage.boot(anew=anew)
+    is_quiet = quiet_run(stage, tell) if part.is_quiet_run else True
+    return is_quiet, drill_all(stage, part.faults, tell, is_over)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "name", nargs="*", help=f"of a fault, or `{QUIET}`; none: all of the topology, and then `{QUIET}`"
-    )
-    parser.add_argument("--lab", help="its name; default: drills, or drills-<topology>")
-    parser.add_argument("--topology", default="single")
+    parser.add_argument("name", nargs="*", help=f"of a fault, or `{QUIET}`; none: all of them, after `{QUIET}`")
+    parser.add_argument("--lab", help="one for all, which can have one topology; default: drills, drills-profile, ...")
+    parser.add_argument("--topology", help="only the faults of this one")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="labs at a time; default: one a processor")
     options = parser.parse_args()
     if options.name == ["list"]:
         print("\n".join(report.describe(fault) for fault in faults()))
         return 0
-    wanted = [named(name) for name in options.name if name != QUIET]
-    topology = wanted[0].topology if wanted else options.topology
-    if not options.name:
-        wanted = [fault for fault in faults() if fault.topology == topology]
-    assert all(fault.topology == topology for fault in wanted), "faults of one topology at a time"
-    stage = Stage(DrillLab(options.lab or LABS.get(topology, f"drills-{topology}"), topology))
+    wanted = [named(name) for name in options.name if name != QUIET] if options.name else list(faults())
+    wanted = [fault for fault in wanted if options.topology in (None, fault.topology)]
+    is_quiet_wanted = QUIET in options.name or (not options.name and options.topology in (None, "single"))
     began = time.monotonic()
-    stage.boot(anew=not options.name)
-    is_quiet = True
-    if QUIET in options.name or (not options.name and topology == "single"):
-        is_quiet = quiet_run(stage)
-    outcomes = drill_all(stage, wanted)
+    is_over = Event()
+    with ThreadPoolExecutor(options.jobs) as labs:
+        plays = [
+            labs.submit(play, part, anew=not options.name, is_over=is_over)
+            for part in parts(wanted, quiet=is_quiet_wanted, lab=options.lab or "")
+        ]
+        try:
+            played = [each.result() for each in plays]
+        except BaseException:  # what is broken is mended and measured, nothing more is begun
+            is_over.set()
+            labs.shutdown(cancel_futures=True)
+            raise
+        finally:
+            report.write()
+    outcomes = [outcome for _, those in played for outcome in those]
     if not options.name:
         print("\nNot proven so far:", *report.missing(report.load()), sep="\n")
     failed = [outcome for outcome in outcomes if outcome.faults]
     print(f"\n{report.table({o.fault.name: report.result(o) for o in outcomes if not o.faults})}\n")
     print("\n".join(f"{outcome.fault.name}: {summary(outcome)}" for outcome in failed))
     say(f"{len(outcomes) - len(failed)} of {len(outcomes)} passed in {(time.monotonic() - began) / 60:.0f} minutes")
-    return 0 if not failed and is_quiet else 1
+    return 0 if not failed and all(is_quiet for is_quiet, _ in played) else 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from threading import Lock, Semaphore
@@ -61,7 +62,8 @@ def from_mail(event: dict[str, Any]) -> list[Notice]:
 class DrillLab(Lab):
     """A lab to which many speak at a time, over one connection a host: sshd lets only some begin at once."""
 
-    _speaking: ClassVar = Semaphore(6)  # sessions of one connection; sshd allows ten
+    # Sessions of one connection, by lab; sshd allows ten
+    _speaking: ClassVar = defaultdict[str, Semaphore](lambda: Semaphore(6))
 
     def ssh(self, host: str, command: str) -> list[str]:
         words = super().ssh(host, command)
@@ -69,7 +71,7 @@ class DrillLab(Lab):
         return [words[0], "-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", shared, *words[1:]]
 
     def run(self, host: str, command: str, *, stdin: str = "", timeout_s: float = 120) -> str:
-        with self._speaking:
+        with self._speaking[self.name]:
             return super().run(host, command, stdin=stdin, timeout_s=timeout_s)
 
 

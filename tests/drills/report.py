@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 from tests.conftest import ROOT
@@ -13,6 +14,7 @@ from tests.drills.model import Fault, Kind, faults, kinds, named, noise, unprove
 
 RESULTS: Final = Path(__file__).parent / "results.json"
 PAGE: Final = ROOT / "docs" / "drills.md"
+_keeping: Final = Lock()  # labs are drilled side by side
 BEGIN: Final = "<!-- what follows is written by `make drills` -->\n"
 
 
@@ -40,15 +42,20 @@ def result(outcome: Outcome) -> dict[str, Any]:
 
 
 def save(passed: list[Outcome]) -> None:
-    """Keeps the results of faults that passed, and forgets faults that are no more."""
-    results = load() | {outcome.fault.name: result(outcome) for outcome in passed}
-    known = {fault.name: results[fault.name] for fault in faults() if fault.name in results}
-    known |= {name: kept for name, kept in results.items() if name == "quiet"}
-    RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+    """Keeps the results of faults that passed."""
+    _keep({outcome.fault.name: result(outcome) for outcome in passed})
 
 
 def save_quiet(result: dict[str, Any]) -> None:
-    RESULTS.write_text(json.dumps(load() | {"quiet": result}, indent=1) + "\n")
+    _keep({"quiet": result})
+
+
+def _keep(new: dict[str, dict[str, Any]]) -> None:
+    """Adds to the results, in the order of the faults, and forgets faults that are no more."""
+    with _keeping:
+        results = load() | new
+        known = [*(fault.name for fault in faults()), "quiet"]
+        RESULTS.write_text(json.dumps({name: results[name] for name in known if name in results}, indent=1) + "\n")
 
 
 COLUMNS: Final = ("alert", "", "fault", "seconds to hear", "seconds to resolve", "also heard", "timings", "run on")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.drills import __main__ as drills
 from tests.drills import profile, report
 from tests.drills.board import Notice, from_mail, from_pager
 from tests.drills.drill import PRELUDE, Outcome, strangers
@@ -69,6 +70,22 @@ def test_services_are_stopped_with_true_timings() -> None:
 def test_prelude_is_good_shell() -> None:
     done = subprocess.run(["sh", "-n"], input=PRELUDE, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# Which lab
+
+
+def test_every_fault_is_drilled_once_on_a_lab_with_its_topology_and_timings() -> None:
+    made = drills.parts(faults(), quiet=True)
+    assert sorted(fault.name for part in made for fault in part.faults) == sorted(fault.name for fault in faults())
+    assert [part.lab for part in made if part.is_quiet_run] == ["drills"]
+    for part in made:
+        assert len({(fault.topology, fault.is_true) for fault in part.faults}) == 1, part.lab
+
+
+def test_one_lab_cannot_have_the_faults_of_two_topologies() -> None:
+    with pytest.raises(ValueError, match="the lab mine can have one topology"):
+        drills.parts(faults(), quiet=False, lab="mine")
 
 
 # The profile
