@@ -1,8 +1,10 @@
-"""Build the release on the control machine: libraries, app and static files in one archive that hosts only unpack.
+"""Build the release on the control machine: archives that hosts only unpack.
 
-The id is a hash of everything that goes in (code, lock file, this builder, machine), so an unchanged checkout is an
-unchanged release and costs nothing. Prints `{"release", "archive", "sha256", "static"}` as JSON. The archive ends with
-manifest.json, which names every file with its SHA-256: a release without it is not completely unpacked.
+One archive has the app and its static files, the other the libraries, which most releases have in common: `lib` of a
+release is a link to them. The ids are hashes of everything that goes in (code, lock file, this builder, machine), so an
+unchanged checkout is an unchanged release and costs nothing. Prints `{"release", "archive", "libraries", "static"}` as
+JSON; the last two are "" when they are gone from here. Archives end with manifest.json, which names every file with its
+SHA-256: what has none is not completely unpacked.
 
 MATCHPOINT_APP names another tree than this checkout's `app/` to build from.
 """
@@ -24,10 +26,13 @@ ROOT = Path(__file__).resolve().parents[1]
 APP = Path(os.environ.get("MATCHPOINT_APP") or ROOT / "app")
 RUNBOOKS = ROOT / "monitoring" / "runbooks"
 CACHE = ROOT / ".cache" / "releases"
+LIBRARIES = CACHE / "libraries"
 PYTHON = "3.13"  # Debian 13's
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "aarch64": "aarch64-manylinux_2_28"}
 KEEP = 5  # archives in the cache, for rolling back
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", "tests")
+TESTS = {"test", "tests"}  # of libraries: a quarter of their code
+NO_TESTS = {"django/test"}  # but a part of what it is in
 
 
 class BuildError(Exception):
@@ -81,24 +86,31 @@ def release_id(app: Path, locked: str, machine: str) -> str:
     return state.hexdigest()[:12]
 
 
-def libraries(locked: str, machine: str) -> Path:
-    """The installed libraries for the target, kept for the next release with the same lock."""
-    name = hashlib.sha256(f"{machine} {PYTHON}\n{locked}".encode()).hexdigest()[:12]
-    done = CACHE / f"lib-{name}"
-    if not done.exists():
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            wanted = Path(scratch, "requirements.txt")
-            wanted.write_text(locked)
-            target = Path(scratch, "lib")
-            run(
-                program("uv", "uv"), "pip", "install", "--quiet", "--python-version", PYTHON, "--python-platform",
-                PLATFORMS[machine], "--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy",
-                "--target", target, "--requirement", wanted,
-            )  # fmt: skip
-            shutil.rmtree(target / "bin", ignore_errors=True)  # hosts start modules, not scripts of the control machine
-            (target / ".lock").unlink(missing_ok=True)
-            target.rename(done)
-    return done
+def libraries(locked: str, machine: str) -> str:
+    """Build the archive of the libraries for the target, unless the cache has it, and return its id."""
+    name = hashlib.sha256(f"{machine} {PYTHON}\n{locked}\n{digest(Path(__file__))}".encode()).hexdigest()[:12]
+    archive = LIBRARIES / f"{name}.tar.zst"
+    if archive.exists():
+        archive.touch()
+        return name
+    LIBRARIES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        wanted = Path(scratch, "requirements.txt")
+        wanted.write_text(locked)
+        tree = Path(scratch, "lib")
+        run(
+            program("uv", "uv"), "pip", "install", "--quiet", "--python-version", PYTHON, "--python-platform",
+            PLATFORMS[machine], "--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy",
+            "--target", tree, "--requirement", wanted,
+        )  # fmt: skip
+        shutil.rmtree(tree / "bin", ignore_errors=True)  # hosts start modules, not scripts of the control machine
+        (tree / ".lock").unlink(missing_ok=True)
+        for folder in [path for path in tree.rglob("*") if path.name in TESTS and path.is_dir()]:
+            if str(folder.relative_to(tree)) not in NO_TESTS:
+                shutil.rmtree(folder, ignore_errors=True)  # it may have gone with one above it
+        pack(tree, archive, {"libraries": name, "python": PYTHON, "machine": machine})
+    prune(LIBRARIES)
+    return name
 
 
 def static_collect(app: Path, static: Path) -> None:
@@ -112,8 +124,11 @@ def static_collect(app: Path, static: Path) -> None:
     run(sys.executable, "-m", "whitenoise.compress", "--quiet", static)
 
 
-def pack(tree: Path, archive: Path) -> None:
-    """An archive that is sorted, without times and owners, the manifest last."""
+def pack(tree: Path, archive: Path, about: dict[str, str] | None = None) -> None:
+    """An archive that is sorted, without times and owners, the manifest last; one with what it is about is made."""
+    if about is not None:
+        listed = {str(path.relative_to(tree)): digest(path) for path in files(tree)}
+        (tree / "manifest.json").write_text(json.dumps(about | {"files": listed}, indent=0, sort_keys=True) + "\n")
     names = [path.name for path in sorted(tree.iterdir()) if path.name != "manifest.json"] + ["manifest.json"]
     draft = archive.with_suffix(f".{os.getpid()}.draft")  # two deploys may build at a time
     run(
@@ -134,18 +149,26 @@ def build(machine: str) -> str:
         app_copy(tree / "app")
         name = release_id(tree / "app", locked, machine)
         archive = CACHE / f"{name}.tar.zst"
+        shared = libraries(locked, machine)
         if archive.exists():
             archive.touch()
             return name
         static_collect(tree / "app", tree / "static")
-        shutil.copytree(libraries(locked, machine), tree / "lib", symlinks=True)
-        listed = {str(path.relative_to(tree)): digest(path) for path in files(tree)}
+        (tree / "lib").symlink_to(Path("..", "..", "libraries", shared))
         built = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        manifest = {"release": name, "built": built, "python": PYTHON, "machine": machine, "files": listed}
-        (tree / "manifest.json").write_text(json.dumps(manifest, indent=0, sort_keys=True) + "\n")
-        pack(tree, archive)
-    prune(archive)
+        about = {"release": name, "libraries": shared, "built": built, "python": PYTHON, "machine": machine}
+        pack(tree, archive, about)
+    prune(CACHE)
     return name
+
+
+def libraries_archive(archive: Path) -> str:
+    """The archive with the libraries of a release, "" when one of the two is gone from here."""
+    if not archive.exists():
+        return ""
+    manifest = json.loads(run(program("tar", "tar"), "--extract", "--to-stdout", "--file", archive, "manifest.json"))
+    found = LIBRARIES / f"{manifest.get('libraries')}.tar.zst"  # releases of old have their own
+    return str(found) if found.exists() else ""
 
 
 def static_archive(archive: Path) -> str:
@@ -158,9 +181,8 @@ def static_archive(archive: Path) -> str:
     if archive.exists() and not target.exists():
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             run(
-                program("tar", "tar"), "--extract", "--file", archive, "--use-compress-program",
-                program("zstd", "zstd"), "--directory", scratch, "static", "manifest.json",
-            )  # fmt: skip
+                program("tar", "tar"), "--extract", "--file", archive, "--directory", scratch, "static", "manifest.json"
+            )
             pack(Path(scratch), target)
     for path in target.parent.glob("*.tar.zst"):
         if not (CACHE / path.name).exists():
@@ -168,12 +190,11 @@ def static_archive(archive: Path) -> str:
     return str(target) if target.exists() else ""
 
 
-def prune(newest: Path) -> None:
+def prune(folder: Path) -> None:
     """Keep the archives that were used last."""
-    archives = sorted(CACHE.glob("*.tar.zst"), key=lambda path: path.stat().st_mtime, reverse=True)
+    archives = sorted(folder.glob("*.tar.zst"), key=lambda path: path.stat().st_mtime, reverse=True)
     for archive in archives[KEEP:]:
-        if archive != newest:
-            archive.unlink()
+        archive.unlink(missing_ok=True)
 
 
 def main() -> int:
@@ -185,9 +206,8 @@ def main() -> int:
     try:
         name = args.release or build(args.machine)
         archive = CACHE / f"{name}.tar.zst"  # an earlier release may be gone from here, and still be on the hosts
-        checksum = digest(archive) if archive.exists() else ""
-        static = static_archive(archive)
-        print(json.dumps({"release": name, "archive": str(archive), "sha256": checksum, "static": static}))
+        made = {"release": name, "archive": str(archive), "libraries": libraries_archive(archive)}
+        print(json.dumps(made | {"static": static_archive(archive)}))
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

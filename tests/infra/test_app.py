@@ -7,12 +7,14 @@ import pytest
 testinfra_hosts = ["ansible://app"]
 UNITS = ["matchpoint-web@8001.service", "matchpoint-live@8101.service"]
 
-# Prints the files of the current release that are not what its manifest says
+# Prints the files of the current release and its libraries that are not what their manifests say
 CHANGED = """
 import hashlib, json, pathlib
-root = pathlib.Path("/opt/matchpoint/current")
-listed = json.loads((root / "manifest.json").read_text())["files"]
-print(*[name for name, digest in listed.items() if hashlib.sha256((root / name).read_bytes()).hexdigest() != digest])
+release = pathlib.Path("/opt/matchpoint/current")
+for root in (release, release / "lib"):
+    for name, digest in json.loads((root / "manifest.json").read_text())["files"].items():
+        if hashlib.sha256((root / name).read_bytes()).hexdigest() != digest:
+            print(name)
 """
 
 

@@ -304,6 +304,10 @@ class Switch:
         spare = [path for path in releases if path.name not in kept][max(self.module.params["keep"] - len(kept), 0) :]
         for path in spare:
             shutil.rmtree(path)
+        wanted = {(path / "lib").resolve() for path in (self.root / "releases").iterdir()}
+        for path in (self.root / "libraries").glob("*"):
+            if path.resolve() not in wanted:
+                shutil.rmtree(path)
 
 
 def steps(workers: list[str]) -> list[list[str]]:
