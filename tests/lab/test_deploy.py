@@ -143,6 +143,19 @@ def test_lock_of_somebody_else_stops_a_playbook(site: Lab, releases: tuple[str, 
     assert not is_locked(site)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_playbook_that_is_told_to_end_gives_its_lock_back(site: Lab, number: signal.Signals) -> None:
+    command = ["make", "-C", str(ROOT), "deploy", "TAGS=base,firewall", f"LAB={site.name}", "PUBLISH=0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT, start_new_session=True
+    ) as deploy:
+        poll(lambda: is_locked(site), within_s=60, every_s=0.2, what="the lock to be taken")
+        os.killpg(deploy.pid, number)
+        told, _ = deploy.communicate(timeout=60)
+    assert deploy.returncode != 0
+    poll(lambda: not is_locked(site), within_s=30, what=f"the lock to be given back: {told[-2000:]}")
+
+
 def test_rollback_to_what_no_host_has_is_refused(site: Lab, releases: tuple[str, str]) -> None:
     _, second = releases
     told = refused(site, "rollback", "RELEASE=000000000000")

@@ -28,10 +28,6 @@ def process(pid: int) -> dict[str, Any]:
     }
 
 
-def token(of: dict[str, Any]) -> str:
-    return "-".join(str(of[key]) for key in ("boot", "namespace", "pid", "began"))
-
-
 def is_gone(holder: dict[str, Any]) -> bool:
     """True only when the holder was a process of this machine that has ended."""
     here = process(os.getpid())
@@ -56,18 +52,23 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _requires_connection = True
 
+    @staticmethod
+    def token(playbook: int) -> str:
+        """What the lock of a playbook is known by; of its process ID."""
+        return "-".join(map(str, process(playbook).values()))
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         state = self._task.args.get("state", "present")
         if self._task.check_mode:
             return {"skipped": True, "msg": "check mode takes no lock"}
-        playbook = process(os.getppid())  # Ansible runs each task in a child process
+        playbook = os.getppid()  # Ansible runs each task in a child process
         lock = {
-            "token": self._task.args.get("token") or token(playbook),
+            "token": self._task.args.get("token") or self.token(playbook),
             "who": f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}",
             "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             "why": os.environ.get("MATCHPOINT_REASON") or "ansible-playbook",
-            "process": playbook,
+            "process": process(playbook),
         }
         outcome = self._task.args.get("outcome") or ("ok" if state == "absent" and is_deploy() else "")
         result = self._call(task_vars, state=state, lock=lock, outcome=outcome)

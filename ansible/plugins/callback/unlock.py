@@ -1,15 +1,18 @@
-"""Gives the deploy locks back when a playbook ends before it came to that: a failure, or Ctrl-C."""
+"""Gives the deploy locks back when a playbook ends before it came to that: a failure, Ctrl-C, or a signal."""
 
 from __future__ import annotations
 
 import atexit
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
+from ansible.plugins.loader import action_loader
 
 DOCUMENTATION = """
 name: unlock
@@ -21,6 +24,7 @@ description:
 """
 
 DEPLOYS = {"site.yml", "rollback.yml"}  # as in the action
+ENDS = (signal.SIGHUP, signal.SIGTERM)
 UNLOCK = Path(__file__).parents[2] / "unlock.yml"
 
 
@@ -34,15 +38,42 @@ class CallbackModule(CallbackBase):
         self._held: dict[str, str] = {}
         self._pid = os.getpid()
         atexit.register(self._give_back)
+        for number in ENDS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores the one
+                signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, _frame: FrameType | None) -> None:
+        """Ends the playbook as Ctrl-C does, and a process that it forked as the signal itself does."""
+        if os.getpid() != self._pid:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        for each in ENDS:  # one is enough: `uv run` passes it on to whom it has reached already
+            signal.signal(each, signal.SIG_IGN)
+        os.kill(self._pid, signal.SIGINT)  # Ansible's own handler tells its workers
+
+    def v2_runner_on_start(self, host, task) -> None:
+        """From here on the host may be locked, whether or not its answer arrives."""
+        if task.action == "deploy_lock" and task.args.get("state") == "present":
+            action = action_loader.get("deploy_lock", class_only=True)
+            self._held.setdefault(host.get_name(), action.token(self._pid))
 
     def v2_runner_on_ok(self, result) -> None:
-        if result.task.action != "deploy_lock":
-            return
-        host = result.host.get_name()
-        if "token" in result.result:
-            self._held[host] = result.result["token"]
-        else:
-            self._held.pop(host, None)
+        if result.task.action == "deploy_lock" and "token" not in result.result:
+            self._held.pop(result.host.get_name(), None)
+
+    def v2_runner_on_skipped(self, result) -> None:
+        self._has_none(result)
+
+    def v2_runner_on_failed(self, result, ignore_errors: bool = False) -> None:
+        self._has_none(result)
+
+    def v2_runner_on_unreachable(self, result) -> None:
+        self._has_none(result)
+
+    def _has_none(self, result) -> None:
+        """The lock was not taken: somebody else's, check mode, or nobody answers."""
+        if result.task.action == "deploy_lock" and result.task.args.get("state") == "present":
+            self._held.pop(result.host.get_name(), None)
 
     def _give_back(self) -> None:
         if not self._held or os.getpid() != self._pid:  # children inherit the handler
