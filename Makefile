@@ -173,6 +173,15 @@ promote: ops-tools ## Make the standby database the primary (FENCE=1: stop the o
 rejoin: ops-tools ## Make a standby of a database host that was the primary, or fell behind (HOST=db1)
 	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/rejoin.yml -e rejoin_host='$(HOST)' $(ARGS)
 
+.PHONY: backup restore backup-key
+backup: ops-tools ## Back the database up now, and list the backups
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/backup.yml $(ARGS)
+restore: export TIME := $(TIME)
+restore: ops-tools ## Put a backup in the place of the database (CONFIRM=domain; TIME='2026-11-28 12:00:00+00': as it was then)
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/restore.yml -e restore_confirm='$(CONFIRM)' $(ARGS)
+backup-key: ops-tools ## Print the key that the backup store must let in
+	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/backup_key.yml $(ARGS)
+
 # A new CA takes three rounds: everybody trusts it, it issues, nobody trusts the old one any more
 .PHONY: rotate-certificates
 rotate-certificates: ops-tools ## New certificates of the hosts for each other, without an interruption (CA=1: and a new CA)

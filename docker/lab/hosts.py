@@ -18,6 +18,7 @@ from docker.models.containers import Container
 from docker.models.networks import Network
 
 import network
+import store
 import topology
 from output import LabError, step
 from topology import WORLD, Topology
@@ -402,6 +403,7 @@ def _state_world(lab: Lab) -> None:
     root = _issuing_root(world)  # when it answers, the other files are there
     (lab.state / "root-ca.pem").write_bytes(root)
     (lab.state / "acme-api-ca.pem").write_bytes(_read(world, "/var/lib/world/ca.pem"))
+    store.let_in(world, lab.state)
     _write(lab.state / "grafana_source", _grafana_source(world))
 
 

@@ -1,0 +1,254 @@
+"""What the backup program decides: which backup, whether there is room, whose store it is, and what is left."""
+
+import configparser
+import importlib
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from tests.roles.test_wiring import ROOT, wiring
+from tests.rules.model import role_template
+
+LIBRARY = ROOT / "roles/backup/files/usr/local/lib/matchpoint/backup"
+SETTINGS = {
+    "backup_url": "sftp://pong@backup.example.com:2222/pong/main",
+    "backup_host_keys": "# a remark\nbackup.example.com ssh-ed25519 AAAAC3one\n"
+    "[x]:22 ecdsa-sha2-nistp256 AAAAE2two= ada@x\n",
+    "backup_passphrase": "secret",
+}
+DAY = 86400
+
+
+@pytest.fixture(scope="module")
+def programs():
+    names = ("common", "backup", "restore")
+    sys.path.insert(0, str(LIBRARY))
+    try:
+        yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    finally:
+        sys.path.remove(str(LIBRARY))
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def settings(programs, tmp_path):
+    data = tmp_path / "17/main"
+    (data / "global").mkdir(parents=True)
+    (data / "global/pg_control").write_text("old")
+    (tmp_path / "state").mkdir()
+    return programs.common.Settings(
+        stanza="matchpoint", store="pong@backup", public_key="ssh-ed25519 AAAA", data=data, unit="postgresql@17-main",
+        programs=tmp_path, port=5432, database="matchpoint", newest="", archive_command="pgbackrest archive-push %p",
+        full_days=7, state=tmp_path / "state", metrics=tmp_path / "backup.prom",
+    )  # fmt: skip
+
+
+def made(kind, stop, size=2**20):
+    return {
+        "type": kind, "label": f"{kind}-{stop}", "timestamp": {"start": stop - 60, "stop": stop},
+        "info": {"size": size, "repository": {"delta": size // 4}}, "error": False,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def store(programs, monkeypatch):
+    """What the store has; `store.commands` are those that pgBackRest got."""
+    now = int(time.time())
+    kept = {"db": [{"system-id": 7}], "backup": [made("full", now - 2 * DAY), made("diff", now - DAY)]}
+    kept["commands"] = []
+    for module in (programs.common, programs.backup, programs.restore):
+        monkeypatch.setattr(module, "listed", lambda settings: kept)
+    for module in (programs.backup, programs.restore):
+        monkeypatch.setattr(module, "is_standby", lambda settings: False)
+
+    def pgbackrest(settings, command, *options, **how):
+        kept["commands"].append((command, *options))
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    for module in (programs.backup, programs.restore):
+        monkeypatch.setattr(module, "pgbackrest", pgbackrest)
+    monkeypatch.setattr(programs.backup, "system", lambda settings: "7")
+    return kept
+
+
+def at(seconds):
+    return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ")
+
+
+def test_configuration_names_the_store_and_pins_its_keys():
+    config = configparser.ConfigParser(interpolation=None)
+    config.read_string(role_template("backup", "etc/pgbackrest/pgbackrest.conf", **SETTINGS))
+    options = config["global"]
+    assert options["repo1-sftp-host"] == "backup.example.com"
+    assert (options["repo1-sftp-host-port"], options["repo1-sftp-host-user"]) == ("2222", "pong")
+    assert (options["repo1-path"], options["repo1-cipher-type"]) == ("/pong/main", "aes-256-cbc")
+    known = role_template("backup", "etc/pgbackrest/known_hosts", **SETTINGS).splitlines()
+    assert [line for line in known if not line.startswith("#")] == [
+        "backup.example.com,[backup.example.com]:2222 ssh-ed25519 AAAAC3one",
+        "backup.example.com,[backup.example.com]:2222 ecdsa-sha2-nistp256 AAAAE2two=",
+    ]
+
+
+def test_a_site_without_a_store_has_none_of_it(tmp_path):
+    inventory = tmp_path / "site"
+    (inventory / "group_vars").mkdir(parents=True)
+    (inventory / "hosts.yml").write_text((ROOT / "inventories/single/hosts.yml").read_text())
+    all_settings = yaml.safe_load((ROOT / "inventories/single/group_vars/all.yml").read_text())
+    for url, wanted in ((all_settings["matchpoint_backup_url"], True), ("none", False)):
+        text = yaml.safe_dump(all_settings | {"matchpoint_backup_url": url})
+        (inventory / "group_vars/all.yml").write_text(text)
+        pong = wiring(inventory, "base_packages", "host_parts")["pong"]
+        assert ("pgbackrest" in pong["base_packages"]) is wanted
+        assert ("backup" in pong["host_parts"]) is wanted
+
+
+def test_a_key_is_made_once_as_ssh_keygen_would(tmp_path):
+    command = [str(Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local",
+               "--playbook-dir", str(ROOT / "ansible"), "-m", "ansible.builtin.debug", "-a",
+               f"msg={{{{ lookup('ssh_key', 'key', directory='{tmp_path}').public }}}}"]  # fmt: skip
+    environment = {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
+        "ANSIBLE_STRATEGY": "linear",
+        "PATH": "/usr/bin:/bin",
+    }
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    public = (tmp_path / "key.pub").read_text().split()[:2]
+    derived = subprocess.run(["ssh-keygen", "-y", "-f", tmp_path / "key"], capture_output=True, text=True, check=True)
+    assert derived.stdout.split()[:2] == public
+    assert public[1] in done.stdout
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_restore_begins_with_the_last_backup_before_the_moment(programs, settings, store):
+    full, diff = store["backup"]
+    assert programs.restore.chosen(settings, "") == diff
+    assert programs.restore.chosen(settings, at(diff["timestamp"]["stop"] + 60)) == diff
+    assert programs.restore.chosen(settings, at(diff["timestamp"]["stop"] - 60)) == full
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("yesterday", "must be like"),
+        ("2026-11-28 12:00:00", "no time zone"),
+        (at(time.time() + 3600), "yet to come"),
+        ("2020-01-01 00:00:00+00", "the oldest backup ended at"),
+    ],
+)
+def test_a_moment_that_cannot_be_had_is_refused_with_the_reason(programs, settings, store, target, told):
+    with pytest.raises(programs.common.RefusedError, match=told):
+        programs.restore.plan(settings, target)
+
+
+def test_a_store_without_a_backup_is_refused(programs, settings, store):
+    store["backup"] = []
+    with pytest.raises(programs.common.RefusedError, match="no backup"):
+        programs.restore.plan(settings, "")
+
+
+def test_a_full_disk_is_seen_before_anything_is_stopped(programs, settings, store):
+    store["backup"] = [made("full", int(time.time()) - 60, size=2**60)]
+    with pytest.raises(programs.common.RefusedError, match="Nothing was changed"):
+        programs.restore.restore(settings, "")
+    assert store["commands"] == []
+
+
+@pytest.mark.parametrize(("age_days", "kind"), [(2, "diff"), (6.8, "full"), (9, "full")])
+def test_a_full_backup_is_made_when_the_last_one_is_a_week_old(programs, settings, store, age_days, kind):
+    store["backup"] = [made("full", int(time.time() - age_days * DAY))]
+    programs.backup.run(settings, "")
+    assert store["commands"] == [("backup", f"--type={kind}")]
+    assert (
+        'matchpoint_backup_last_success_timestamp_seconds{type="full"}' in (settings.state / "metrics.prom").read_text()
+    )
+
+
+def test_another_cluster_backs_up_nothing_and_says_what_to_do(programs, settings, store):
+    store["db"] = [{"system-id": 8}]
+    with pytest.raises(programs.common.RefusedError, match="make restore"):
+        programs.backup.run(settings, "full")
+    assert "make restore" in programs.backup.create(settings, "7")[0]
+    assert store["commands"] == []
+
+
+def test_a_first_backup_is_due_where_the_store_has_none_and_not_after_a_promotion(programs, settings, store):
+    assert programs.backup.create(settings, "7") == ("", False)
+    store["backup"] = []
+    assert programs.backup.create(settings, "7") == ("", True)
+    assert set(store["commands"]) == {("stanza-create", "--log-level-console=warn")}
+
+
+def test_a_store_that_refuses_is_told_with_the_key_to_let_in(programs, settings, store, monkeypatch):
+    monkeypatch.setattr(programs.backup, "pgbackrest", failing(programs))
+    with pytest.raises(programs.common.RefusedError, match="ssh-ed25519 AAAA"):
+        programs.backup.create(settings, "7")
+
+
+def test_a_standby_makes_no_backup(programs, settings, store, monkeypatch, capsys):
+    monkeypatch.setattr(programs.backup, "is_standby", lambda settings: True)
+    programs.backup.run(settings, "")
+    assert store["commands"] == []
+    assert "standby" in capsys.readouterr().out
+
+
+@pytest.fixture
+def unit(programs, monkeypatch):
+    """What systemd was told; nothing is started."""
+    told = []
+    monkeypatch.setattr(programs.restore, "systemctl", lambda verb, unit: told.append(verb))
+    monkeypatch.setattr(programs.restore, "RESERVE_BYTES", 0)
+    monkeypatch.setattr(programs.restore, "make_folder", lambda path: path.mkdir())
+    monkeypatch.setattr(programs.restore, "ask", lambda settings, sql: "0/1")
+    return told
+
+
+def failing(programs):
+    def refuse(*arguments, **how):
+        raise programs.common.RefusedError("the store is gone")
+
+    return refuse
+
+
+def test_a_restore_that_fails_leaves_what_there_was(programs, settings, store, unit, monkeypatch):
+    monkeypatch.setattr(programs.restore, "pgbackrest", failing(programs))
+    with pytest.raises(programs.common.RefusedError, match="in place again"):
+        programs.restore.restore(settings, "")
+    assert (settings.data / "global/pg_control").read_text() == "old"
+    assert [path.name for path in settings.data.parent.iterdir()] == ["main"]
+    assert unit[-1] == "start"
+
+
+def test_a_restore_keeps_the_data_of_before_and_only_those(programs, settings, store, unit):
+    (settings.data.parent / "main.before-restore-20260101T000000Z").mkdir()
+    answer = programs.restore.restore(settings, "")
+    kept = [path for path in settings.data.parent.iterdir() if path != settings.data]
+    assert [str(path) for path in kept] == [answer["kept"]]
+    assert (kept[0] / "global/pg_control").read_text() == "old"
+
+
+def test_what_a_killed_restore_left_is_not_taken_for_the_data(programs, settings, store, unit):
+    aside = settings.data.parent / "main.before-restore-20260101T000000Z"
+    settings.data.rename(aside)
+    settings.data.mkdir()
+    answer = programs.restore.restore(settings, "")
+    assert answer["kept"] == str(aside)
+    assert (aside / "global/pg_control").read_text() == "old"
+
+
+def test_a_test_that_fails_is_a_metric_and_leaves_no_copy(programs, settings, store, monkeypatch):
+    monkeypatch.setattr(programs.restore, "RESERVE_BYTES", 0)
+    monkeypatch.setattr(programs.restore, "mark", failing(programs))
+    settings.scratch.mkdir()
+    with pytest.raises(programs.common.RefusedError):
+        programs.restore.test(settings)
+    assert "matchpoint_restore_test_last_result 0" in (settings.state / "metrics.prom").read_text()
+    assert not settings.scratch.exists()
