@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
 from monitoring.dashboards.board import board
-from monitoring.dashboards.panels import ONE_IS_GOOD, Column, lines, number, states, table, up_now
+from monitoring.dashboards.panels import GREEN, ONE_IS_GOOD, RED, YELLOW, Column, lines, number, states, table, up_now
 from monitoring.dashboards.queries import Query
 from monitoring.dashboards.shared import (
     FULL,
@@ -150,7 +150,17 @@ CHANGES = [
         missing="never deployed",
         height=6,
     ),
-    last_deploys("Last deploys", width=12, height=6),
+    last_deploys("Last deploys", width=9, height=6),
+    number(
+        "Last backup",
+        'time() - max(matchpoint_backup_last_success_timestamp_seconds{job="node"})',
+        "How old the newest backup of the database is. Bad: above 26 hours. Watched by BackupTooOld.",
+        unit=units.Seconds,
+        decimals=0,
+        steps=((None, GREEN), (26 * 3600, YELLOW), (50 * 3600, RED)),
+        missing="none",
+        height=6,
+    ),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
+from monitoring.dashboards.backup import BACKUPS
 from monitoring.dashboards.board import board
 from monitoring.dashboards.panels import (
     BLUE,
@@ -387,6 +388,7 @@ def dashboard() -> build.Dashboard:
             ("Queries", QUERIES),
             ("Write-ahead log and checkpoints", LOG),
             ("Standbys", REPLICATION),
+            ("Backups", BACKUPS),
             ("Tables", TABLES),
         ],
     )

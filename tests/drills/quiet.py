@@ -1,4 +1,4 @@
-"""What is no event: load, a deploy, a reboot and a renewal page nobody."""
+"""What is no event: load, a deploy, a reboot, a renewal and a backup page nobody."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def run(lab: Lab, board: Board, say: Callable[[str], None]) -> list[Step]:
         (f"{MATCHES} matches at a time and {PAGES:.0f} pages a second", lambda: time.sleep(SETTLE_S)),
         ("a deploy of a new release", lambda: lab.make("deploy", releases.working("quiet"))),
         ("a renewal of the certificate", lambda: lab.run(host, RENEWAL)),
+        ("a backup", lambda: lab.make("backup")),
         ("a reboot of the host (`make reboot`)", lambda: lab.make("reboot", f"HOST={host}", "DOWNTIME=1")),
     ]
     steps = []

@@ -10,7 +10,7 @@ import yaml
 from tests.rules.model import MONITORING, rules
 
 TYPES = {"counter", "gauge", "histogram", "summary", "untyped"}
-NEEDS = {"several hosts", "standby", "monitors", "deploy", "fault"}
+NEEDS = {"several hosts", "standby", "monitors", "backup", "deploy", "fault"}
 ENDINGS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("", "_sum", "_count")}
 # Labels that targets bring along (roles/prometheus), and those of histograms and summaries
 TARGET = {
@@ -60,6 +60,7 @@ def missing_by_right(facts: dict[str, Any]) -> set[str]:
         "several hosts": not facts["is_single_host"],
         "standby": len(tiers["db"]) > 1,
         "monitors": len(tiers["monitor"]) > 1,
+        "backup": bool(facts["backup_url"]),
     }
     return {name for series in contract() if not has.get(series.needs, True) for name in series.samples}
 

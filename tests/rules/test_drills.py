@@ -249,5 +249,5 @@ def test_the_matrix_in_the_documentation_is_what_was_measured() -> None:
 
 def test_the_quiet_run_paged_nobody() -> None:
     steps = report.load()["quiet"]["steps"]
-    assert len(steps) == 4
+    assert len(steps) == 5
     assert {step["pages"] for step in steps} == {"none"}
