@@ -22,6 +22,7 @@ PAUSE_P99_S = 1.5
 RECONNECTS = 1
 TAKEOVER_S = 8.0
 WRITES_S = 60.0
+ROLLBACK_S = 60.0
 KILLS = 10
 CUT_S = 600
 
@@ -129,6 +130,32 @@ def test_a_release_that_is_never_ready_leaves_the_old_one_serving_and_the_next_d
     assert not releases_of(lab) & before
     unharmed(failing.told)
     unharmed(healing.told)
+
+
+def test_players_do_not_notice_a_rollback(lab: Lab, load: Load, tell: Tell) -> None:
+    before = releases_of(lab)
+    with load.window("rollback") as drill:
+        began = time.monotonic()
+        lab.make("rollback")
+        took_s = time.monotonic() - began
+    tell("rollback", [f"{took_s:.0f} s"])
+    assert not releases_of(lab) & before
+    assert took_s <= ROLLBACK_S
+    unnoticed(drill.told)
+
+
+def test_a_rollback_that_fails_on_one_host_leaves_all_on_what_served(lab: Lab, load: Load) -> None:
+    before = releases_of(lab)
+    app = "/opt/matchpoint/previous/app"
+    lab.run("app2", f"mv {app}/matchpoint {app}/lost")
+    try:
+        with load.window("a rollback that fails on app2") as drill:
+            said = refused(lab, "rollback", "ARGS=-e app_ready_seconds=8")
+    finally:
+        lab.run("app2", f"mv {app}/lost {app}/matchpoint")
+    assert "app1, which had gone back, serves what it served before" in said
+    assert releases_of(lab) == before == set(current(lab).values())
+    unharmed(drill.told)
 
 
 def test_a_killed_playbook_is_finished_by_the_next(lab: Lab, releases: Releases, load: Load) -> None:
