@@ -13,7 +13,7 @@ from tests.rules.model import RUNBOOKS, code_blocks
 # Where a command is for, by what it names; the first that fits, else any host: that is a monitoring host here
 PLACES = [
     (r"^matchpoint-query|amtool|promtool|prometheus/|prometheus-alertmanager", "monitor"),
-    (r"postgres|pg_|psql", "db"),
+    (r"postgres|pg_|psql|pgbackrest|matchpoint-backup|matchpoint-restore", "db"),
     (r"matchpoint-web|matchpoint-live|:8001|:18001|:8101'|/opt/matchpoint|/var/lib/matchpoint", "app"),
     (r"valkey|redis|:6379", "cache"),
     (r"nginx|stub_status|:443|certbot|matchpoint/tls", "edge"),
