@@ -17,7 +17,7 @@ from tests.conftest import ROOT, Lab, poll
 
 MATCHES = 40
 TABLES = 43  # between two matches players take a moment
-POINTS = 5  # that win a match; a drill is judged when its last match is over
+POINTS = 4  # that win a match; a drill is judged when its last match is over
 SETTLED_S = 150.0  # the matches of a drill may take so long after it, with the recording of their results
 
 RESULTS = """
