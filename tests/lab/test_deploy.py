@@ -145,7 +145,8 @@ def test_lock_of_somebody_else_stops_a_playbook(site: Lab, releases: tuple[str, 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_playbook_that_is_told_to_end_gives_its_lock_back(site: Lab, number: signal.Signals) -> None:
-    command = ["make", "-C", str(ROOT), "deploy", "TAGS=base,firewall", f"LAB={site.name}", "PUBLISH=0"]
+    make = ["make", "-C", str(ROOT), "deploy", "TAGS=base,firewall", f"LAB={site.name}", "PUBLISH=0"]
+    command = ["env", "--default-signal", *make]  # nohup would have it ignored
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT, start_new_session=True
     ) as deploy:
