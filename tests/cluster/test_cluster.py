@@ -1,7 +1,8 @@
 """What a cluster promises, proven on one that is deployed from nothing: `make test-cluster`.
 
 The tests stand in an order that saves waiting, on one cluster, and from the first drill on under one load: 40 matches
-of bots at a time, and steady page views, through both edges. Each leaves the cluster whole.
+of bots at a time, and steady page views, through both edges. Each leaves the cluster whole. What players noticed of a
+drill is judged when its matches are over: in `test_players.py`, after all of them.
 """
 
 import math
@@ -14,25 +15,15 @@ from typing import Any
 
 from tests.cluster.conftest import Cluster, Tell
 from tests.cluster.drills import Playbook, Releases, current, refused, running
-from tests.cluster.judge import Report, Resumed, percentile, resumed
-from tests.cluster.load import MATCHES, Load, primary, stored, takes_writes, unharmed
+from tests.cluster.judge import Resumed, percentile, resumed
+from tests.cluster.load import MATCHES, Load, primary, stored, takes_writes
 from tests.conftest import Lab, poll, recap
 
-PAUSE_P99_S = 1.5
-RECONNECTS = 1
 TAKEOVER_S = 8.0
 WRITES_S = 60.0
 ROLLBACK_S = 60.0
 KILLS = 10
 CUT_S = 600
-
-
-def unnoticed(told: Report) -> None:
-    """Players noticed nothing but a slightly longer pause between two rallies."""
-    unharmed(told)
-    assert told.moves, "no match was handed over: the drill has drained nothing"
-    assert max((told.reconnects + told.moves).values()) <= RECONNECTS
-    assert percentile(told.moved_pauses, 0.99) <= PAUSE_P99_S
 
 
 def releases_of(lab: Lab) -> set[str]:
@@ -68,30 +59,27 @@ def test_second_deploy_changes_nothing(lab: Lab, releases: Releases) -> None:
 
 def test_players_do_not_notice_the_deploy_of_a_release(lab: Lab, releases: Releases, load: Load) -> None:
     before = releases_of(lab)
-    with load.window("deploy of a new release") as drill:
+    with load.window("deploy of a new release"):
         lab.make("deploy", releases.working("second"))
     assert not releases_of(lab) & before
-    unnoticed(drill.told)
 
 
 def test_players_do_not_notice_the_reboot_of_an_app_host(lab: Lab, load: Load) -> None:
     booted_at = lab.run("app2", "stat -c %Y /proc/1")
     before = running(lab, "app2")
-    with load.window("reboot of app2") as drill:
+    with load.window("reboot of app2"):
         lab.make("reboot", "HOST=app2")
     assert lab.run("app2", "stat -c %Y /proc/1") != booted_at
     assert running(lab, "app2") == before
-    unnoticed(drill.told)
 
 
 def test_matches_of_a_killed_worker_go_on_elsewhere(lab: Lab, load: Load, tell: Tell) -> None:
-    with load.window(f"kill -9 of a live worker, {KILLS} times") as drill:
+    with load.window("kill -9 of live workers"):
         outcomes = [kill_busiest(lab, load) for _ in range(KILLS)]
     tell("how matches of killed workers went on", [line for _, line in outcomes])
     for found, line in outcomes:
         assert len(found) >= MATCHES // 10, f"{line}: it had hardly a match"
         assert all(one.s <= TAKEOVER_S for one in found), line
-    assert not drill.told.wrong, drill.told.wrong
 
 
 def kill_busiest(lab: Lab, load: Load) -> tuple[list[Resumed], str]:
@@ -120,16 +108,14 @@ def test_a_release_that_is_never_ready_leaves_the_old_one_serving_and_the_next_d
     lab: Lab, releases: Releases, load: Load
 ) -> None:
     before = releases_of(lab)
-    with load.window("a release that is never ready") as failing:
+    with load.window("a release that is never ready"):
         said = refused(lab, "deploy", releases.unready("unready"), "TAGS=app", "ARGS=-e app_ready_seconds=8")
     assert "is not ready after 8 s" in said
     assert "serves again" in said
     assert releases_of(lab) == before == set(current(lab).values())
-    with load.window("the deploy after it") as healing:
+    with load.window("the deploy after it"):
         lab.make("deploy", releases.working("third"), "TAGS=app")
     assert not releases_of(lab) & before
-    unharmed(failing.told)
-    unharmed(healing.told)
 
 
 def test_a_rollback_loses_nothing_and_leaves_all_hosts_on_one_release(lab: Lab, load: Load, tell: Tell) -> None:
@@ -137,38 +123,35 @@ def test_a_rollback_loses_nothing_and_leaves_all_hosts_on_one_release(lab: Lab, 
     app = "/opt/matchpoint/previous/app"
     lab.run("app2", f"mv {app}/matchpoint {app}/lost")
     try:
-        with load.window("a rollback that fails on app2") as failing:
+        with load.window("a rollback that fails on app2"):
             said = refused(lab, "rollback", "ARGS=-e app_ready_seconds=8")
     finally:
         lab.run("app2", f"mv {app}/lost {app}/matchpoint")
     assert "app1, which had gone back, serves what it served before" in said
     assert releases_of(lab) == before == set(current(lab).values())
-    with load.window("rollback") as drill:
+    with load.window("rollback"):
         began = time.monotonic()
         lab.make("rollback")
         took_s = time.monotonic() - began
     tell("rollback", [f"{took_s:.0f} s with all hosts at a time, so that pauses are longer than in a deploy"])
     assert not releases_of(lab) & before
     assert took_s <= ROLLBACK_S
-    unharmed(failing.told)
-    unharmed(drill.told)
 
 
 def test_a_killed_playbook_is_finished_by_the_next(lab: Lab, releases: Releases, load: Load) -> None:
     before = releases_of(lab)
-    with load.window("playbook killed in mid-roll, and the next run") as drill:
+    with load.window("playbook killed in mid-roll, and the next run"):
         with Playbook(lab, "deploy", releases.working("fourth"), "TAGS=app") as playbook:
             middle_of_roll(lab, playbook, before)
             playbook.kill()
         assert before <= set(running(lab).values()), "the roll was over before the playbook died"
         lab.make("deploy", releases.working("fourth"), "TAGS=app")
     assert not releases_of(lab) & before
-    unharmed(drill.told)
 
 
 def test_a_host_that_is_lost_in_mid_roll_stops_it_and_harms_nobody(lab: Lab, releases: Releases, load: Load) -> None:
     before = releases_of(lab)
-    with load.window("app host unreachable in mid-roll, and the next run") as drill:
+    with load.window("app host unreachable in mid-roll, and the next run"):
         with Playbook(lab, "deploy", releases.working("fifth"), "TAGS=app") as playbook:
             first = middle_of_roll(lab, playbook, before)
             (second,) = set(lab.hosts("app")) - {first}
@@ -178,7 +161,6 @@ def test_a_host_that_is_lost_in_mid_roll_stops_it_and_harms_nobody(lab: Lab, rel
         assert set(running(lab, second).values()) == before
         lab.make("deploy", releases.working("fifth"), "TAGS=app")
     assert not releases_of(lab) & before
-    unharmed(drill.told)
 
 
 def middle_of_roll(lab: Lab, playbook: Playbook, before: set[str]) -> str:
@@ -237,8 +219,9 @@ def test_a_dead_primary_is_replaced_without_the_loss_of_an_acknowledged_result(
 ) -> None:
     old = primary(lab)
     (new,) = set(lab.hosts("db")) - {old}
-    with load.window(f"{old} killed, {new} promoted") as drill:
-        poll(lambda: acknowledged(load, drill.since), within_s=60, what="results to lose")
+    load.settle()
+    with load.window("primary killed, standby promoted") as began:
+        poll(lambda: acknowledged(load, began), within_s=60, what="results to lose")
         killed_at = time.time()
         lab.kill(old)
         told_until = lab.query("select to_json(extract(epoch from pg_last_xact_replay_timestamp()))", host=new)
@@ -257,7 +240,6 @@ def test_a_dead_primary_is_replaced_without_the_loss_of_an_acknowledged_result(
     assert promised
     assert set(promised) == set(kept)
     assert resumed_at - commanded_at <= WRITES_S
-    assert not drill.told.wrong, drill.told.wrong
 
 
 def acknowledged(load: Load, since: float) -> dict[str, float]:
@@ -282,19 +264,17 @@ def test_the_old_primary_rejoins_as_standby(lab: Lab) -> None:
 
 
 def test_players_and_on_call_go_on_without_an_edge_and_a_monitoring_host(lab: Lab, load: Load, tell: Tell) -> None:
-    began = time.time()
-    with load.window("edge2 stopped", dead_edges=["edge2"]) as without_edge:
+    load.settle()
+    with load.window("edge2 stopped", dead_edges=["edge2"]) as began:
         lab.stop("edge2")
         page = poll(lambda: lab.pages("EdgeDown", "firing", began), within_s=240, what="the page about edge2")
-    with load.window("app2 stopped, and with it one of two monitoring hosts", dead_edges=["edge2"]) as without_monitor:
+    with load.window("app2 stopped, and with it one of two monitoring hosts", dead_edges=["edge2"]):
         lab.stop("app2")
         started_at = time.time()
         lab.start("edge2")
         poll(lambda: lab.pages("EdgeDown", "resolved", started_at), within_s=240, what="the page that edge2 is back")
     lab.start("app2")
     tell("on-call", [f"the page about edge2 came {page[0]['at'] - began:.0f} s after it began to stop"])
-    unharmed(without_edge.told)
-    unharmed(without_monitor.told)
 
 
 def test_nobody_was_notified_twice(lab: Lab) -> None:

@@ -1,0 +1,37 @@
+"""Hosts leave a cluster and join it while people play."""
+
+from tests.cluster.drills import Releases, refused, running
+from tests.cluster.load import Load, primary
+from tests.cluster.test_cluster import releases_of
+from tests.conftest import Lab
+
+OTHERS_KNOW = "grep -rlw app2 /etc/nginx /etc/haproxy /etc/prometheus /etc/nftables.conf /etc/matchpoint || true"
+STARTS_BY_ITSELF = (
+    "systemctl list-unit-files --state=enabled --plain --no-legend 'matchpoint-*' 'prometheus*' haproxy.service"
+    " | cut -d' ' -f1"
+)
+
+
+def test_the_primary_database_cannot_be_removed(lab: Lab) -> None:
+    before = primary(lab)
+    assert f"{before} has the primary database" in refused(lab, "remove-host", f"HOST={before}")
+    assert primary(lab) == before
+
+
+def test_the_cache_cannot_be_removed(lab: Lab) -> None:
+    assert "edge1 is the cache" in refused(lab, "remove-host", "HOST=edge1")
+
+
+def test_a_host_leaves_and_joins_while_people_play(lab: Lab, releases: Releases, load: Load) -> None:
+    before = running(lab)
+    release = releases.working("fifth")
+    with load.window("app2 leaves"):
+        lab.make("remove-host", "HOST=app2", release)
+    assert {worker.split(" ")[0] for worker in running(lab)} == {"app1"}
+    assert lab.run("app2", STARTS_BY_ITSELF) == ""
+    for host in set(lab.hosts()) - {"app2"}:
+        assert lab.run(host, OTHERS_KNOW) == "", host
+    with load.window("app2 joins"):
+        lab.make("add-host", "HOST=app2", release)
+    assert set(running(lab)) == set(before)
+    assert len(releases_of(lab)) == 1
