@@ -346,7 +346,11 @@ def report(
     """The promises between two times. A request to an edge that was taken away on purpose does not count."""
     matches = run.during(since, until)
     dead = frozenset(dead_edges)
-    requests = [one for one in run.requests if since <= one["t"] <= until and one["edge"] not in dead]
+    requests = [
+        one
+        for one in run.requests
+        if since <= one["t"] and one["t"] - one["ms"] / 1000 <= until and one["edge"] not in dead
+    ]
     waits = [pause for match in matches for pause in pauses(match, since, until)]
     closes = [
         (match.id, number, record["code"])

@@ -40,8 +40,8 @@ def stored(t: float, score: tuple[int, int] = (2, 0), reason: str = "score") -> 
     return {"k": "stored", "t": t, "m": "m1", "score": list(score), "winner": 0, "reason": reason}
 
 
-def page(t: float, edge: str = "e1", why: str = "") -> dict[str, Any]:
-    return {"k": "http", "t": t, "by": "page", "edge": edge, "status": 0 if why else 200, "ms": 10.0, "why": why}
+def page(t: float, edge: str = "e1", why: str = "", ms: float = 10.0) -> dict[str, Any]:
+    return {"k": "http", "t": t, "by": "page", "edge": edge, "status": 0 if why else 200, "ms": ms, "why": why}
 
 
 def good(worker: str = "a-1") -> Records:
@@ -186,9 +186,9 @@ def test_the_report_counts_what_players_noticed_in_the_window_only() -> None:
         page(12.0),
         page(13.0, why="503"),
     ]
-    records += [page(14.0, "e2", "no route"), page(50.0, why="later")]
+    records += [page(14.0, "e2", "no route"), page(35.0, why="begun in time", ms=10_000), page(50.0, why="later")]
     told = report(Run.of(sorted(records, key=lambda one: one["t"])), {"m1": [ROW]}, 5.0, 30.0, dead_edges=["e2"])
-    assert (told.matches, told.wrong, told.requests, len(told.failed)) == (1, {}, 2, 1)
+    assert (told.matches, told.wrong, told.requests, len(told.failed)) == (1, {}, 3, 2)
     assert (told.reconnects_max, told.moves_max) == (2, 1)
     assert len(told.moved_pauses) == 2
     assert all(told.lines())
