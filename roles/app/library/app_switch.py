@@ -27,7 +27,7 @@ description:
     three times in a row and, for live workers, a match was played on it. An interrupted run is finished by the next.
   - When a worker fails, all restarted workers go back to the release and the configuration that they came from,
     C(current) stays where it is, and the module fails with the last lines of the worker's journal.
-  - A host that serves nobody yet starts all workers at a time.
+  - A host that serves nobody starts all workers at a time.
   - Without O(release) and O(undo) it changes nothing and tells the host's releases and what its workers run.
 options:
   root: {description: "folder with C(releases), C(current) and C(previous)", type: path, required: true}
@@ -216,7 +216,7 @@ class Switch:
 
     # The switch, and the way back
 
-    def switch(self, release: str, stamp: str, restart: list[str], extra: list[str]) -> None:
+    def switch(self, release: str, stamp: str, restart: list[str], extra: list[str], *, serves: bool) -> None:
         """Move the workers; on failure put back what they came from and fail the module."""
         before = self.served.get("now") or self.state()
         current = self.link("current")
@@ -227,7 +227,7 @@ class Switch:
         self.systemctl("daemon-reload")
         touched: list[str] = []
         try:
-            if not current:  # nobody is served yet, so nobody misses the others while one starts
+            if not serves:  # nobody misses the others while one starts
                 touched = restart
                 self.systemctl("restart", "--no-block", *restart)
                 for worker in restart:
@@ -388,16 +388,17 @@ def run(module: AnsibleModule) -> NoReturn:
     restart = [worker for worker in switch.workers if running[worker] != stamp]
     extra = sorted(set(running) - set(switch.workers))
     changed = bool(restart or extra or current != release)
+    serves = bool(current) and any(running.values())
     wanted = f"current: {release}\nrestart: {restart}\n"
     result |= {
         "changed": changed,
-        "pending": "none" if not changed else "roll" if current else "start",
+        "pending": "none" if not changed else "roll" if serves else "start",
         "restarted": restart,
         "stopped": extra,
         "diff": {"before": f"current: {current}\n", "after": wanted} if changed else {},
     }
     if changed and not module.check_mode:
-        switch.switch(release, stamp, restart, extra)
+        switch.switch(release, stamp, restart, extra, serves=serves)
     module.exit_json(**result)
 
 
