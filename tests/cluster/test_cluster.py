@@ -74,8 +74,11 @@ def test_players_do_not_notice_the_reboot_of_an_app_host(lab: Lab, load: Load) -
 
 
 def test_matches_of_a_killed_worker_go_on_elsewhere(lab: Lab, load: Load, tell: Tell) -> None:
+    before = running(lab)
+    load.settle()
     with load.window("kill -9 of live workers"):
         outcomes = [kill_busiest(lab, load) for _ in range(KILLS)]
+        poll(lambda: running(lab) == before, within_s=30, what="the last killed worker to be back")
     tell("how matches of killed workers went on", [line for _, line in outcomes])
     for found, line in outcomes:
         assert len(found) >= MATCHES // 10, f"{line}: it had hardly a match"
