@@ -1,7 +1,7 @@
-"""Hosts leave a cluster and join it while people play."""
+"""Hosts leave a cluster and join it while people play: `make test-membership`."""
 
 from tests.cluster.drills import Releases, refused, running
-from tests.cluster.load import Load, primary
+from tests.cluster.load import Load, primary, unharmed
 from tests.cluster.test_cluster import releases_of
 from tests.conftest import Lab
 
@@ -12,19 +12,9 @@ STARTS_BY_ITSELF = (
 )
 
 
-def test_the_primary_database_cannot_be_removed(lab: Lab) -> None:
-    before = primary(lab)
-    assert f"{before} has the primary database" in refused(lab, "remove-host", f"HOST={before}")
-    assert primary(lab) == before
-
-
-def test_the_cache_cannot_be_removed(lab: Lab) -> None:
-    assert "edge1 is the cache" in refused(lab, "remove-host", "HOST=edge1")
-
-
 def test_a_host_leaves_and_joins_while_people_play(lab: Lab, releases: Releases, load: Load) -> None:
     before = running(lab)
-    release = releases.working("fifth")
+    release = releases.working("first")
     with load.window("app2 leaves"):
         lab.make("remove-host", "HOST=app2", release)
     assert {worker.split(" ")[0] for worker in running(lab)} == {"app1"}
@@ -35,3 +25,15 @@ def test_a_host_leaves_and_joins_while_people_play(lab: Lab, releases: Releases,
         lab.make("add-host", "HOST=app2", release)
     assert set(running(lab)) == set(before)
     assert len(releases_of(lab)) == 1
+    for drill in ("app2 leaves", "app2 joins"):
+        unharmed(load.judge(drill))
+
+
+def test_the_primary_database_cannot_be_removed(lab: Lab) -> None:
+    before = primary(lab)
+    assert f"{before} has the primary database" in refused(lab, "remove-host", f"HOST={before}")
+    assert primary(lab) == before
+
+
+def test_the_cache_cannot_be_removed(lab: Lab) -> None:
+    assert "edge1 is the cache" in refused(lab, "remove-host", "HOST=edge1")
