@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.cluster.judge import Match, Report, Run, Stored, percentile, report
-from tests.conftest import ROOT, Lab, poll
+from tests.conftest import ROOT, Lab, left, poll
 
 MATCHES = 40
 TABLES = 46  # between two matches players take a moment
@@ -124,7 +124,7 @@ class Load:
     def settle(self) -> None:
         """Wait for the matches of the drills until now, before one that may harm what they left."""
         until = max((window.until for window in self._windows.values()), default=0)
-        self._settled(0, until)
+        self._settle(0, until)
 
     @property
     def drills(self) -> set[str]:
@@ -134,20 +134,19 @@ class Load:
     def judge(self, name: str) -> Report:
         """What players noticed of one of `drills`."""
         window = self._windows[name]
-        matches = self._settled(window.since, window.until)
-        rows = stored(self._lab, [match.id for match in matches])
+        self._settle(window.since, window.until)
+        rows = stored(self._lab, [match.id for match in self.run.during(window.since, window.until)])
         told = report(self.run, rows, window.since, window.until, dead_edges=window.dead_edges)
         self._told(name, told.lines())
         self._judged.add(name)
         return told
 
-    def _settled(self, since: float, until: float) -> list[Match]:
-        deadline = time.monotonic() + SETTLED_S
-        while True:
-            matches = self.run.during(since, until)
-            if all(match.is_settled for match in matches) or time.monotonic() > deadline:
-                return matches
-            time.sleep(1)
+    def _settle(self, since: float, until: float) -> None:
+        left(
+            lambda: [match.id for match in self.run.during(since, until) if not match.is_settled],
+            within_s=SETTLED_S,
+            every_s=1,
+        )
 
 
 def unharmed(told: Report) -> None:

@@ -24,7 +24,7 @@ WRITES_S = 60.0
 ROLLBACK_S = 60.0
 KILLS = 10
 CUT_S = 600
-SERVED_S = 10  # after a hand-over the ball is in play again, so that its pause is not that of the next drill
+SERVED_S = 10
 
 
 def releases_of(lab: Lab) -> set[str]:
@@ -76,7 +76,7 @@ def test_players_do_not_notice_the_reboot_of_an_app_host(lab: Lab, load: Load) -
 
 def test_matches_of_a_killed_worker_go_on_elsewhere(lab: Lab, load: Load, tell: Tell) -> None:
     before = running(lab)
-    time.sleep(SERVED_S)
+    time.sleep(SERVED_S)  # the ball is in play after the hand-overs of the reboot, whose pauses the kills would prolong
     with load.window("kill -9 of live workers"):
         outcomes = [kill_busiest(lab, load) for _ in range(KILLS)]
         poll(lambda: running(lab) == before, within_s=30, what="the last killed worker to be back")
