@@ -103,7 +103,7 @@ def test_mail_says_everything_as_it_is(told: Received) -> None:
     complete(text)
     assert DESCRIPTION in text
     assert "less '+/^# HostDiskAlmostFull'" in text
-    assert ended["Subject"] == f"[RESOLVED] {SUMMARY}"
+    assert ended["Subject"] == f"[RESOLVED PAGE] {SUMMARY}"
     assert re.search(r"until 20\d\d-", mail_text(ended))
     assert ticket["Subject"] == f"[TICKET] {SUMMARY}"
 
@@ -123,7 +123,7 @@ def test_slack_shows_signs_as_they_are_and_links(told: Received) -> None:
     for part in (SUMMARY, IMPACT, DESCRIPTION, SILENCE, f"<{RUNBOOK}|Runbook>", f"<{DASHBOARD}|Dashboard>", ONCALL):
         assert part in unescaped(fired["text"]), fired["text"]
     assert told.at("/slack")[0]["channel"] == "#ops"
-    assert unescaped(ended["title"]) == f"[RESOLVED] {SUMMARY}"
+    assert unescaped(ended["title"]) == f"[RESOLVED PAGE] {SUMMARY}"
     assert ended["color"] == "good"
 
 
@@ -151,7 +151,7 @@ def test_telegram_takes_the_message_and_shows_it_as_it_is(told: Received) -> Non
     for part in (f"[PAGE] {SUMMARY}", IMPACT, DESCRIPTION, SILENCE):
         assert part in shown.text, shown.text
     assert shown.links == [RUNBOOK, DASHBOARD, ONCALL]
-    assert f"[RESOLVED] {SUMMARY}" in telegram(ended["text"]).text
+    assert f"[RESOLVED PAGE] {SUMMARY}" in telegram(ended["text"]).text
 
 
 def test_ntfy_shows_title_and_text(told: Received) -> None:
@@ -164,7 +164,7 @@ def test_ntfy_shows_title_and_text(told: Received) -> None:
     complete(shown["message"])
     assert len(shown["message"].encode()) < 4096, "ntfy makes a file of more"
     assert (shown["priority"], shown["click"]) == ("5", ONCALL)
-    assert ntfy(path, ended)["title"] == f"[RESOLVED] {SUMMARY}"
+    assert ntfy(path, ended)["title"] == f"[RESOLVED PAGE] {SUMMARY}"
     assert ntfy(ticket_path, ticket)["title"] == f"[TICKET] {SUMMARY}"
     assert ntfy(ticket_path, ticket)["priority"] == "3"
 
