@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event
 
 from tests.drills import profile, quiet, report
-from tests.drills.board import Board, DrillLab
+from tests.drills.board import Board, DrillLab, Notice
 from tests.drills.drill import Driller, Outcome, strangers, summary
 from tests.drills.model import RULES, Fault, faults, named
 
@@ -122,8 +122,10 @@ def rounds(wanted: Iterable[Fault]) -> list[tuple[str, list[list[Fault]]]]:
     return [each for each in alone if each[0] == "true"] + side_by_side + [each for each in alone if each[0] == "test"]
 
 
-def drill_all(stage: Stage, wanted: list[Fault], tell: Callable[[str], None], is_over: Event) -> list[Outcome]:
-    """Drills round by round, until all are done or the run is over."""
+def drill_all(
+    stage: Stage, wanted: list[Fault], tell: Callable[[str], None], is_over: Event
+) -> tuple[list[Outcome], list[Notice]]:
+    """Drills round by round, until all are done or the run is over. Gives also what was heard that belongs to none."""
     board = Board(stage.lab)
     driller = Driller(stage.lab, board, tell)
     began = time.time()
@@ -150,7 +152,7 @@ def drill_all(stage: Stage, wanted: list[Fault], tell: Callable[[str], None], is
     assert len(outcomes) == len(ends), [end.exception() for end in ends]
     for notice in nobodys:
         tell(f"stranger: {notice.kind} of {notice.host} at {time.strftime('%H:%M:%S', time.localtime(notice.at))}")
-    return outcomes
+    return outcomes, nobodys
 
 
 def quiet_run(stage: Stage, tell: Callable[[str], None]) -> bool:
@@ -163,7 +165,7 @@ def quiet_run(stage: Stage, tell: Callable[[str], None]) -> bool:
 
 
 def play(part: Part, *, anew: bool, is_over: Event) -> tuple[bool, list[Outcome]]:
-    """One lab: whether its quiet run was one, and what came of its faults."""
+    """One lab: whether nobody was called for nothing, and what came of its faults."""
 
     def tell(text: str) -> None:
         say(f"{part.lab}: {text}")
@@ -172,7 +174,8 @@ def play(part: Part, *, anew: bool, is_over: Event) -> tuple[bool, list[Outcome]
     tell("booting")
     stage.boot(anew=anew)
     is_quiet = quiet_run(stage, tell) if part.is_quiet_run else True
-    return is_quiet, drill_all(stage, part.faults, tell, is_over)
+    outcomes, nobodys = drill_all(stage, part.faults, tell, is_over)
+    return is_quiet and not nobodys, outcomes
 
 
 def main() -> int:

@@ -7,15 +7,16 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock, Semaphore
 from typing import Any, ClassVar, Final
 
 from tests.conftest import Lab
-from tests.drills.model import Kind, kinds, noise
+from tests.drills.model import Kind, noise
 
 FRESH_S: Final = 2.0  # looks at the hosts are as old as this at most
-# One alert of a mail's text, as monitoring/templates/matchpoint.tmpl begins it
+# A mail's title and one alert of its text, as monitoring/templates/matchpoint.tmpl begins them
+_SEVERITY: Final = re.compile(r"^\[(?:RESOLVED )?(PAGE|TICKET)\] ")
 _ALERT: Final = re.compile(r"^(RESOLVED )?([A-Z][A-Za-z0-9]+)(?: on (\S+))?\s*$", re.MULTILINE)
 
 
@@ -28,6 +29,7 @@ class Notice:
     at: float  # unix seconds
     host: str
     way: str = "pager"  # or mail
+    labels: dict[str, str] = field(default_factory=dict, compare=False)  # all of them, if it came by the pager
 
     @property
     def counts(self) -> bool:
@@ -43,20 +45,21 @@ def from_pager(event: dict[str, Any]) -> list[Notice]:
             one["status"] == "resolved",
             event["at"],
             one["labels"].get("host", ""),
+            labels=one["labels"],
         )
         for one in event["body"]["alerts"]
     ]
 
 
 def from_mail(event: dict[str, Any]) -> list[Notice]:
-    """What a mail says. The end of an alert that can be both is taken for that of its ticket; pages have the pager."""
-    is_page = event["subject"].startswith("[PAGE]")
-    found = []
-    for over, name, host in _ALERT.findall(event["body"]):
-        severities = ("page",) if is_page else ("ticket", "page")
-        known = [Kind(name, severity) for severity in severities if Kind(name, severity) in kinds()]
-        found += [Notice(kind, bool(over), event["at"], host, "mail") for kind in known[:1]]
-    return found
+    """What a mail says: its title names the severity of all its alerts. Empty for a mail that is not about alerts."""
+    title = _SEVERITY.match(event["subject"])
+    if not title:
+        return []
+    return [
+        Notice(Kind(name, title[1].lower()), bool(over), event["at"], host, "mail")
+        for over, name, host in _ALERT.findall(event["body"])
+    ]
 
 
 class DrillLab(Lab):

@@ -28,7 +28,8 @@ class Outcome:
     """What came of a fault. Times are unix seconds."""
 
     fault: Fault
-    began: float
+    began: float  # when the fault was about to be made
+    entered: float = 0.0  # when its host was about to be prepared for it
     mended: float = 0.0
     ended: float = 0.0
     notified: dict[Kind, float] = field(default_factory=dict)  # seconds from the fault
@@ -37,7 +38,7 @@ class Outcome:
     faults: list[str] = field(default_factory=list)  # why it did not pass
 
     def covers(self, at: float) -> bool:
-        return self.began <= at <= self.ended
+        return (self.entered or self.began) <= at <= self.ended
 
 
 @dataclass
@@ -78,10 +79,11 @@ class Driller:
             return self._drill(fault)
 
     def _drill(self, fault: Fault) -> Outcome:
-        outcome = Outcome(fault, time.time())
+        now = time.time()
+        outcome = Outcome(fault, began=now, entered=now)
         try:
             self.on_host(fault, fault.setup, strict=True)
-            left = self._clear(fault)
+            left = self._clear_before(fault)
             if left:
                 outcome.faults.append(f"before it there was {_names(left)}")
             outcome.began = time.time()
@@ -115,7 +117,9 @@ class Driller:
                 missing = [kind for kind in late if not {kind} <= outcome.notified.keys() & outcome.resolved.keys()]
                 if missing:
                     outcome.faults.append(f"{_names(missing)} did not come and go in its wake")
-            self.board.clear(late, within_s=CLEAR_S)
+            left = self.board.clear(late, within_s=CLEAR_S)
+            if left:
+                outcome.faults.append(f"{_names(left)} stayed in its wake")
             outcome.ended = time.time()
             self._awake -= set(late)
             self.say(f"{outcome.fault.name}, in its wake: {summary(outcome)}")
@@ -125,6 +129,10 @@ class Driller:
         """What is left on the board that a fault has to have for itself: of its own alerts, or at all."""
         own = fault.kinds if fault.lane or fault.is_true else None
         return self.board.clear(own, but=self._awake, within_s=CLEAR_S)
+
+    def _clear_before(self, fault: Fault) -> set[Kind]:
+        """What is left before a fault. What it is to leave in its wake must not be there from another one either."""
+        return self._clear(fault) | self.board.clear(fault.late, within_s=CLEAR_S)
 
     def _mend(self, fault: Fault, outcome: Outcome) -> None:
         for mend in (
@@ -195,7 +203,8 @@ class Driller:
         while True:
             for notice in self.board.heard(since):
                 is_wanted = notice.is_resolved == is_resolved and notice.kind in kinds
-                if is_wanted and (notice.counts or outcome.fault.by_mail):
+                is_its_own = outcome.fault.labels.items() <= notice.labels.items() or notice.kind.severity != "page"
+                if is_wanted and is_its_own and (notice.counts or outcome.fault.by_mail):
                     into.setdefault(notice.kind, notice.at - since)
             if set(kinds) <= set(into) or time.monotonic() > deadline:
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -13,6 +15,7 @@ import yaml
 FOLDER: Final = Path(__file__).parent / "faults"
 RULES: Final = Path(__file__).parents[2] / "monitoring" / "rules"
 SEVERITIES: Final = ("page", "ticket")
+FOR_PEOPLE: Final = ("fault", "company", "note")  # fields of a fault that change nothing about what it does
 
 # Scrape and evaluation, patience, Alertmanager, and some for two slow cores
 WITHIN_S: Final = 300.0
@@ -37,6 +40,7 @@ class Fault:
     page: tuple[str, ...] = ()
     ticket: tuple[str, ...] = ()
     wake: tuple[str, ...] = ()  # tickets that its page holds back, and that come when the page is over
+    labels: dict[str, str] = field(default_factory=dict)  # of its pages, where other faults page about the same
     silence: bool = False  # what is heard is that the dead man's switch hears nothing any more
     company: dict[str, str] = field(default_factory=dict)  # other alerts that belong to it, each with its reason
     host: str = "app"
@@ -112,15 +116,35 @@ def unproven() -> dict[str, str]:
 
 
 @cache
+def rules() -> tuple[dict[str, Any], ...]:
+    """All rules of a site, as the files have them."""
+    files = [yaml.safe_load(path.read_text()) for path in sorted(RULES.glob("*.yml"))]
+    return tuple(rule for file in files for group in file["groups"] for rule in group["rules"])
+
+
+@cache
 def kinds() -> dict[Kind, str]:
     """Every alert of the rules that on-call hears, and how long it waits."""
-    found: dict[Kind, str] = {}
-    for path in sorted(RULES.glob("*.yml")):
-        for group in yaml.safe_load(path.read_text())["groups"]:
-            for rule in group["rules"]:
-                if "alert" in rule and rule["labels"]["severity"] in SEVERITIES:
-                    found[Kind(rule["alert"], rule["labels"]["severity"])] = rule.get("for", "0s")
-    return found
+    return {
+        Kind(rule["alert"], rule["labels"]["severity"]): rule.get("for", "0s")
+        for rule in rules()
+        if "alert" in rule and rule["labels"]["severity"] in SEVERITIES
+    }
+
+
+def basis(fault: Fault) -> str:
+    """A digest of what a drill of the fault was about: how it is made and mended, its alerts, and their rules.
+
+    Texts for people are no part of it. The recording rules that an expression reads are, all the way down.
+    """
+    heard = {*fault.kinds, *fault.late}
+    under = [rule for rule in rules() if "alert" in rule and Kind(rule["alert"], rule["labels"]["severity"]) in heard]
+    for rule in under:  # which grows meanwhile
+        read = set(re.findall(r"[\w:]+", str(rule["expr"])))
+        under += [each for each in rules() if each.get("record") in read and each not in under]
+    timing = [{name: rule[name] for name in rule if name != "annotations"} for rule in under]
+    words = {each.name: getattr(fault, each.name) for each in fields(fault) if each.name not in FOR_PEOPLE}
+    return hashlib.sha256(json.dumps([words, timing], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def seconds(duration: str) -> float:

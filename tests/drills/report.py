@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tests.conftest import ROOT
 from tests.drills.drill import Outcome
-from tests.drills.model import Fault, Kind, faults, kinds, named, noise, unproven
+from tests.drills.model import Fault, Kind, basis, faults, kinds, named, noise, unproven
 
 RESULTS: Final = Path(__file__).parent / "results.json"
 PAGE: Final = ROOT / "docs" / "drills.md"
@@ -27,6 +27,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
     """What is kept of an outcome."""
     return {
         "on": datetime.fromtimestamp(outcome.began, UTC).strftime("%Y-%m-%d"),
+        "basis": basis(outcome.fault),
         "profile": "true" if outcome.fault.is_true else "test",
         "alerts": [
             {
@@ -78,6 +79,11 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def proven(results: dict[str, dict[str, Any]]) -> set[Kind]:
     return {Kind(alert["alert"], alert["severity"]) for kept in results.values() for alert in kept.get("alerts", [])}
+
+
+def stale(results: dict[str, dict[str, Any]]) -> list[str]:
+    """Faults whose latest result is about another fault or other rules than there are now."""
+    return [fault.name for fault in faults() if results.get(fault.name, {}).get("basis") != basis(fault)]
 
 
 def missing(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.drills import __main__ as drills
-from tests.drills import profile, report
+from tests.drills import model, profile, report
 from tests.drills.board import Notice, from_mail, from_pager
 from tests.drills.drill import PRELUDE, Outcome, strangers
 from tests.drills.model import Fault, Kind, faults, kinds, noise, seconds, unproven
@@ -190,6 +190,18 @@ def test_a_page_by_mail_is_heard_and_not_measured(tmp_path: Path) -> None:
     assert not heard.counts
 
 
+@pytest.mark.parametrize("severity", ["page", "ticket"])
+def test_the_end_of_a_ticket_is_not_that_of_the_page_of_the_same_name(tmp_path: Path, severity: str) -> None:
+    text = rendered(tmp_path, "resolved", ("SocketConnectBurn", "resolved", ""))
+    (heard,) = from_mail({"subject": f"[RESOLVED {severity.upper()}] Said.", "body": text, "at": 7.0})
+    assert heard == Notice(Kind("SocketConnectBurn", severity), True, 7.0, "", "mail")
+    assert heard.counts == (severity == "ticket")
+
+
+def test_a_mail_about_no_alert_is_not_heard() -> None:
+    assert from_mail({"subject": "Confirm your address", "body": "Hello\n", "at": 7.0}) == []
+
+
 def test_pages_are_read_from_the_pager() -> None:
     alerts = [
         {"status": "firing", "labels": {"alertname": "SiteDown", "host": "edge1"}},
@@ -241,6 +253,27 @@ def test_every_page_and_nine_of_ten_tickets_were_heard_and_ended() -> None:
     assert not [str(kind) for kind in kinds() if kind.severity == "page" and kind not in proven]
     tickets = [kind for kind in kinds() if kind.severity == "ticket"]
     assert len([kind for kind in tickets if kind in proven]) >= 0.9 * len(tickets), report.missing(report.load())
+
+
+def test_every_drill_was_of_the_present_fault_and_rules() -> None:
+    stale = report.stale(report.load())
+    assert not stale, f"make drill NAME='{' '.join(stale)}', and commit what it writes"
+
+
+def test_basis_of_a_drill_is_the_rule_with_all_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def basis_with(**changed: str) -> str:
+        every = [
+            {"record": "deep", "expr": changed.get("deep", "sum(a)")},
+            {"record": "job:errors", "expr": "deep * 2"},
+            {"alert": "SiteDown", "expr": "job:errors > 1", "labels": {"severity": "page"}, "annotations": changed},
+            {"alert": "AppDown", "expr": changed.get("other", "b"), "labels": {"severity": "page"}},
+        ]
+        monkeypatch.setattr(model, "rules", lambda: every)
+        return model.basis(Fault("one", changed.get("title", "One"), page=("SiteDown",), inject=changed.get("do", "")))
+
+    before = basis_with()
+    assert basis_with(title="The same in other words", other="c") == before
+    assert len({before, basis_with(deep="sum(b)"), basis_with(do="true")}) == 3
 
 
 def test_the_matrix_in_the_documentation_is_what_was_measured() -> None:
