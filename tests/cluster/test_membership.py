@@ -29,6 +29,19 @@ def test_a_host_leaves_and_joins_while_people_play(lab: Lab, releases: Releases,
         unharmed(load.judge(drill))
 
 
+def test_a_standby_leaves_stays_away_when_it_boots_and_joins(lab: Lab, releases: Releases) -> None:
+    release = releases.working("first")
+    serves = primary(lab)
+    (standby,) = set(lab.hosts("db")) - {serves}
+    lab.make("remove-host", f"HOST={standby}", release)
+    assert lab.query("select to_json(count(*)) from pg_replication_slots", host=serves) == 0
+    lab.reboot(standby)
+    assert lab.run(standby, "pgrep --count --exact postgres || true") == "0"
+    lab.make("add-host", f"HOST={standby}", release)
+    assert lab.query("select json_agg(state) from pg_stat_replication", host=serves) == ["streaming"]
+    assert lab.query("select to_json(pg_is_in_recovery())", host=standby)
+
+
 def test_the_primary_database_cannot_be_removed(lab: Lab) -> None:
     before = primary(lab)
     assert f"{before} has the primary database" in refused(lab, "remove-host", f"HOST={before}")
