@@ -307,6 +307,7 @@ class Report:
     playing_min: int
     wrong: dict[str, list[str]]  # faults by match
     requests: int
+    pages: int  # of the requests, those for page views
     failed: list[Record]
     latency_ms: list[float]
     pauses: list[float]
@@ -374,6 +375,7 @@ def report(
         playing_min=_least(run.playing, since, until),
         wrong=wrong,
         requests=len(requests),
+        pages=sum(one["by"] == "page" for one in requests),
         failed=[one for one in requests if one["why"]],
         latency_ms=[one["ms"] for one in requests if not one["why"]],
         pauses=[pause.s for pause in waits],

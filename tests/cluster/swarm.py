@@ -58,6 +58,7 @@ CALLS_AT_A_TIME: Final = 24
 PAGES_AT_A_TIME: Final = 100
 WATCH_EVERY: Final = 32  # requests; the site allows one visitor a seat a second
 CPU_S: Final = 5.0
+ANSWERS: Final = frozenset({200, 201, 409})  # to bots; 409 to one that asks for a seat when the match is over
 LAST_MATCH_S: Final = 150.0  # the running matches may take so long after the last new one
 
 _ZERO: Final = time.time() - time.monotonic()
@@ -111,6 +112,8 @@ class Visitor(Site):
         began, status, why = time.monotonic(), 0, ""
         try:
             status, text = super()._request(method, path, body)
+            if status not in ANSWERS:
+                why = text[:200] or "no body"
             return status, text
         except Failure as error:
             why = str(error)

@@ -1,12 +1,17 @@
 """The judgement of the cluster tests, on made-up logs: it lets a good run pass and finds each kind of harm."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.judge import Run, Stored, faults, pauses, percentile, report, resumed
+from live.bot_site import Site
+from tests.cluster.judge import Report, Run, Stored, faults, pauses, percentile, report, resumed
+from tests.cluster.load import undisturbed, unnoticed
+from tests.cluster.swarm import Log, Visitor
 
 Records = list[dict[str, Any]]
 
@@ -192,6 +197,39 @@ def test_the_report_counts_what_players_noticed_in_the_window_only() -> None:
     assert (told.reconnects_max, told.moves_max) == (2, 1)
     assert len(told.moved_pauses) == 2
     assert all(told.lines())
+
+
+@pytest.mark.parametrize(("status", "why"), [(200, ""), (201, ""), (409, ""), (503, "no worker"), (404, "no worker")])
+def test_what_a_bot_did_not_want_is_written_down_as_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, why: str
+) -> None:
+    monkeypatch.setattr(Site, "_request", lambda *_: (status, "no worker"))
+    visitor = Visitor("https://pong.example.com", ca=None, edges=["192.0.2.1"], first=0, log=Log(tmp_path / "log"))
+    visitor._request("POST", "/api/matches")
+    (record,) = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (record["status"], record["why"]) == (status, why)
+
+
+def load_told(**changed: Any) -> Report:
+    """What players are told to notice of a drill without harm, with one thing changed."""
+    told = report(Run.of(good("b-1")), {"m1": [ROW]}, 0, 100)
+    fine = {"playing_min": 40, "pages": 2000, "reconnects": Counter(), "pauses": [0.1]}
+    moved = {"moves": Counter({("m1", 0): 1}), "moved_pauses": [0.1]}
+    return replace(told, **fine | moved | changed)
+
+
+def test_a_drill_without_the_whole_load_proves_nothing() -> None:
+    unnoticed(load_told())
+    for less in ({"playing_min": 39}, {"pages": 900}, {"moves": Counter()}):
+        with pytest.raises(AssertionError):
+            unnoticed(load_told(**less))
+
+
+def test_players_of_a_release_that_never_served_notice_nothing() -> None:
+    undisturbed(load_told())
+    for more in ({"reconnects": Counter({("m1", 0): 1})}, {"pauses": [0.1, 1.6]}):
+        with pytest.raises(AssertionError):
+            undisturbed(load_told(**more))
 
 
 def test_the_report_names_the_match_with_a_fault() -> None:
