@@ -81,7 +81,10 @@ def test_plain_ansible_agrees(site: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def releases(site: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Two releases, the lab's first one and the current one. The deploy of the second was killed in the middle."""
+    """Two releases, the lab's first one and the current one.
+
+    The deploy of the second was killed in the middle, the next one failed, and the third went well.
+    """
     first = link(site, "current")
     tree = app_copy(tmp_path_factory.mktemp("second"), "manage.py", "# another release\n")
     command = ["make", "-C", str(ROOT), "deploy", "TAGS=app", f"MATCHPOINT_APP={tree}", f"LAB={site.name}", "PUBLISH=0"]
@@ -94,8 +97,17 @@ def releases(site: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
             os.killpg(deploy.pid, signal.SIGKILL)
     assert link(site, "current") == first
     assert is_locked(site), "a playbook that is killed cannot give its lock back"
-    output = site.make("deploy", "TAGS=app", f"MATCHPOINT_APP={tree}")
-    assert "taking the lock over from a playbook that was killed" in output
+    site.run("mp1", "pkill --signal=KILL --full '[m]itogen:'")  # what it had begun on the host would go on
+    assert len(set(running(site))) == 2
+    start = f"/opt/matchpoint/releases/{link(site, 'next')}/app/matchpoint/asgi.py"
+    site.run("mp1", f"mv {start} {start}.lost")
+    try:
+        refused(site, "deploy", "TAGS=app", f"MATCHPOINT_APP={tree}", "ARGS=-e app_ready_seconds=8")
+    finally:
+        site.run("mp1", f"mv {start}.lost {start}")
+    assert not is_locked(site), "it has taken the lock over, and given it back"
+    assert set(running(site)) == {first}, "what the killed run had moved goes back as well"
+    site.make("deploy", "TAGS=app", f"MATCHPOINT_APP={tree}")
     return first, link(site, "current")
 
 

@@ -225,10 +225,10 @@ class Switch:
         self.write_environment(release, stamp)
         self.point("next", release)
         self.systemctl("daemon-reload")
-        touched: list[str] = []
+        touched = self.moved_before(before, stamp, restart)
         try:
             if not serves:  # nobody misses the others while one starts
-                touched = restart
+                touched += restart
                 self.systemctl("restart", "--no-block", *restart)
                 for worker in restart:
                     self.wait(worker, 1)
@@ -251,6 +251,11 @@ class Switch:
         self.point("next", "")
         self.served_write(now=self.state(), before=before if current else None)
         self.prune()
+
+    def moved_before(self, before: dict[str, Any], stamp: str, restart: list[str]) -> list[str]:
+        """The workers that a run which was interrupted has moved already."""
+        has_served = environment_stamp(before["files"].get(str(RELEASE_ENV), "")) == stamp
+        return [] if has_served else [worker for worker in self.workers if worker not in restart]
 
     def back(self, before: dict[str, Any], touched: list[str]) -> str:
         """Return the touched workers to what served before, and say how that went."""
