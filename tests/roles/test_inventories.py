@@ -36,6 +36,16 @@ def test_example_inventory_passes_the_check_of_its_settings(name: str) -> None:
     assert "All assertions passed" in done.stdout
 
 
+def test_host_that_stands_twice_is_an_error_and_nobody_forgets_it(tmp_path: Path) -> None:
+    shutil.copytree(CLUSTER, tmp_path / "site")
+    hosts = tmp_path / "site/hosts.yml"
+    hosts.write_text(hosts.read_text().replace("        app3: {", "        app2: {"))
+    done = ansible("ansible-inventory", "--inventory", tmp_path / "site", "--list")
+    assert done.returncode != 0
+    assert "duplicate mapping key 'app2'" in done.stderr
+    assert str(hosts) in " ".join(done.stderr.split())
+
+
 def test_cluster_has_every_tier_and_addresses_of_nobody(cluster: dict[str, dict]) -> None:
     assert {group: len(hosts) for group, hosts in groups(CLUSTER).items()} == GROUPS
     addresses = [host[key] for host in cluster.values() for key in ("ansible_host", "private_address")]

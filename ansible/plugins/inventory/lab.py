@@ -44,7 +44,7 @@ class InventoryModule(BaseInventoryPlugin):
             containers = docker.from_env().containers.list(all=True, filters={"label": f"matchpoint.lab={lab}"})
         except DockerException as error:
             where = os.environ.get("DOCKER_HOST", "the default socket")
-            raise AnsibleParserError(f"no Docker engine answers at {where}: {error}") from error
+            raise AnsibleParserError(f"no Docker engine answers at {where} (`make up` starts one): {error}") from error
         for container in sorted(containers, key=lambda each: each.name):
             groups = [name for name in container.labels.get("matchpoint.groups", "").split(",") if name]
             if not groups:
