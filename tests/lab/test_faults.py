@@ -1,6 +1,10 @@
 """What breaks is told, what is mended is told too, and a reboot is no event."""
 
+import json
 import time
+from datetime import datetime
+
+import pytest
 
 from tests.conftest import Lab, poll, recap
 
@@ -53,6 +57,25 @@ def test_a_restart_that_a_killed_run_had_no_time_for_is_made_up_for(site: Lab) -
     assert len(after) == len(units)
     assert not set(before) & set(after)
     assert recap(site.make("deploy", "TAGS=valkey,monitoring"))["changed"] == 0
+
+
+def test_silence_is_made_shown_and_ended(site: Lab) -> None:
+    with pytest.raises(AssertionError, match=r"DURATION is\s+9h"):
+        site.make("silence", "ALERT=HostDown", "HOST=mp1", "DURATION=9h", "WHY=a new disk")
+    made = site.make("silence", "ALERT=HostDown", "HOST=mp1", "DURATION=30m", 'WHY=a new disk, of 2 "TB"')
+    active = "amtool silence query --output=json alertname=HostDown"
+    (silence,) = json.loads(site.run("mp1", active))
+    assert silence["comment"] == 'a new disk, of 2 "TB"'
+    assert {(each["name"], each["value"]) for each in silence["matchers"]} == {
+        ("alertname", "HostDown"),
+        ("host", "mp1"),
+    }
+    lasts = datetime.fromisoformat(silence["endsAt"]) - datetime.fromisoformat(silence["startsAt"])
+    assert lasts.total_seconds() == pytest.approx(1800, abs=5)
+    assert silence["id"] in made
+    assert silence["id"] in site.make("silences")
+    assert silence["id"] not in site.make("silence", f"EXPIRE={silence['id']}")
+    assert json.loads(site.run("mp1", active)) == []
 
 
 def test_host_comes_back_from_a_reboot_by_itself(site: Lab) -> None:

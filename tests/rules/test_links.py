@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from tests.drills.model import faults
 from tests.rules.model import ROOT, RUNBOOKS, Alert, alerts, code_blocks, dashboards, panels
 
 SECTIONS = [
@@ -75,6 +76,12 @@ def test_runbook_has_commands_to_look_with_before_commands_that_change(path) -> 
     )
     for block in code_blocks(text, "check"):
         assert not re.search(changing, block), f"a check that changes something: {block}"
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+def test_runbook_names_drills_of_its_alert(path) -> None:
+    of_it = {fault.name for fault in faults() if path.stem in {kind.alert for kind in (*fault.kinds, *fault.late)}}
+    assert set(re.findall(r"make drill NAME=([a-z-]+)", path.read_text())) <= of_it
 
 
 def test_panels_name_alerts_that_exist() -> None:
