@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.conftest import ENVIRONMENT, ROOT, Lab
 from tests.drills.board import Board, Notice
-from tests.drills.model import Fault, Kind
+from tests.drills.model import Fault, Kind, noise
 
 PRELUDE: Final = (Path(__file__).parent / "prelude.sh").read_text()
 RUN: Final = "script=$(mktemp); cat > $script; sh $script < /dev/null; status=$?; rm $script; exit $status"
@@ -224,7 +224,8 @@ def strangers(outcomes: list[Outcome], heard: list[Notice]) -> list[Notice]:
                 outcome.heard.setdefault(notice.kind, notice.at - outcome.began)
         # A promise that was burnt is remembered for days, or what days are in the test profile
         is_echo = any(notice.kind in outcome.fault.late and outcome.began < notice.at for outcome in outcomes)
-        if not owners and not is_echo:
+        is_noise = str(notice.kind) in noise()
+        if not owners and not is_echo and not is_noise:
             nobodys.append(notice)
             for outcome in during:
                 said = f"{notice.kind} of {notice.host} came as well"

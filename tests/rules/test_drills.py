@@ -242,6 +242,11 @@ def test_the_ticket_of_a_burnt_promise_may_come_again() -> None:
     assert strangers([burnt, later], [notice("SocketConnectBurn", "page", 25)])
 
 
+def test_what_the_machine_may_cause_at_any_time_is_no_stranger_between_drills_either() -> None:
+    assert not strangers([outcome("one", 0, 10)], [notice("HostOomKill", "ticket", 15)])
+    assert strangers([outcome("one", 0, 10)], [notice("HostOomKill", "page", 15)])
+
+
 def test_an_alert_of_another_severity_is_a_stranger() -> None:
     one = outcome("one", 0, 10, ticket=("HostDiskAlmostFull",))
     assert strangers([one], [notice("HostDiskAlmostFull", "page", 5)])
