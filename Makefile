@@ -125,7 +125,7 @@ gate: ops-tools ## Through the public address: page, certificate, a real match, 
 
 .PHONY: verify
 verify: ops-tools ## Test the deployed hosts of INVENTORY; changes nothing on them but accounts of its own, for a minute
-	@$(RUN) pytest tests/infra --inventory $(INVENTORY) $(ARGS)
+	@$(RUN) pytest tests/infra --inventory $(INVENTORY) --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 	$(MAKE) gate ARGS=
 
 .PHONY: silence silences

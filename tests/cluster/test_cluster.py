@@ -46,13 +46,13 @@ def test_a_cluster_converges_from_nothing(cluster: Cluster) -> None:
     assert len(cluster.lab.hosts()) >= 5
 
 
-def test_verify_passes(lab: Lab) -> None:
-    lab.make("verify")
-
-
 def test_second_deploy_changes_nothing(lab: Lab, releases: Releases) -> None:
     again = recap(lab.make("deploy", releases.working("first")))
     assert (again["changed"], again["failed"], again["unreachable"]) == (0, 0, 0)
+
+
+def test_verify_passes(lab: Lab) -> None:
+    lab.make("verify")
 
 
 # Players notice nothing
