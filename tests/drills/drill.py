@@ -132,7 +132,10 @@ class Driller:
 
     def _clear_before(self, fault: Fault) -> set[Kind]:
         """What is left before a fault. What it is to leave in its wake must not be there from another one either."""
-        return self._clear(fault) | self.board.clear(fault.late, within_s=CLEAR_S)
+        left = self._clear(fault) | self.board.clear(fault.late, within_s=CLEAR_S)
+        if not fault.lane:  # it may take away what has to tell of the end of another wake
+            left |= self.board.clear(tuple(self._awake), within_s=CLEAR_S)
+        return left
 
     def _mend(self, fault: Fault, outcome: Outcome) -> None:
         for mend in (
