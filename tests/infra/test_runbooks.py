@@ -16,7 +16,7 @@ PLACES = [
     (r"postgres|pg_|psql|pgbackrest|matchpoint-backup|matchpoint-restore", "db"),
     (r"matchpoint-web|matchpoint-live|:8001|:18001|:8101'|/opt/matchpoint|/var/lib/matchpoint", "app"),
     (r"valkey|redis|:6379", "cache"),
-    (r"nginx|stub_status|:443|certbot|matchpoint/tls", "edge"),
+    (r"nginx|stub_status|:443|certbot|letsencrypt|matchpoint/tls", "edge"),
     (r"", "monitor"),
 ]
 DEAD = re.compile(
