@@ -7,8 +7,8 @@ from tests.conftest import Lab
 
 FIREWALL = "/etc/nftables-matchpoint.conf"
 OTHERS_KNOW = (
-    f"test -s {FIREWALL} && find /etc/nginx /etc/haproxy /etc/prometheus /etc/matchpoint {FIREWALL} -type f"
-    " -exec grep -lw app2 {} + 2>/dev/null || true"
+    f"test -s {FIREWALL} && {{ find /etc/nginx /etc/haproxy /etc/prometheus /etc/matchpoint {FIREWALL} -type f"
+    " -exec grep -lw app2 {} + 2>/dev/null || true; }"
 )
 STARTS_BY_ITSELF = (
     "systemctl list-unit-files --state=enabled --plain --no-legend 'matchpoint-*' 'prometheus*' haproxy.service"

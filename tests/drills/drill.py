@@ -131,11 +131,12 @@ class Driller:
         return self.board.clear(own, but=self._awake, within_s=CLEAR_S)
 
     def _clear_before(self, fault: Fault) -> set[Kind]:
-        """What is left before a fault. What it is to leave in its wake must not be there from another one either."""
-        left = self._clear(fault) | self.board.clear(fault.late, within_s=CLEAR_S)
-        if not fault.lane:  # it may take away what has to tell of the end of another wake
-            left |= self.board.clear(tuple(self._awake), within_s=CLEAR_S)
-        return left
+        """What is left before a fault. What it is to leave in its wake must not be there from another one either.
+
+        A fault that comes alone may take away what has to tell of the ends of all wakes.
+        """
+        wakes = set(fault.late) if fault.lane else self._awake | set(fault.late)
+        return self._clear(fault) | self.board.clear(wakes, within_s=CLEAR_S)
 
     def _mend(self, fault: Fault, outcome: Outcome) -> None:
         for mend in (

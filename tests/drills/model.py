@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from tests.rules.model import rules
+
 FOLDER: Final = Path(__file__).parent / "faults"
 RULES: Final = Path(__file__).parents[2] / "monitoring" / "rules"
 SEVERITIES: Final = ("page", "ticket")
@@ -113,13 +115,6 @@ def noise() -> dict[str, str]:
 def unproven() -> dict[str, str]:
     """Alerts that no fault of a lab fires, `Alert (severity)`, each with the reason."""
     return yaml.safe_load((FOLDER / "_unproven.yml").read_text()) or {}
-
-
-@cache
-def rules() -> tuple[dict[str, Any], ...]:
-    """All rules of a site, as the files have them."""
-    files = [yaml.safe_load(path.read_text()) for path in sorted(RULES.glob("*.yml"))]
-    return tuple(rule for file in files for group in file["groups"] for rule in group["rules"])
 
 
 @cache
