@@ -38,6 +38,7 @@ endif
 
 UV     := .tools/bin/uv
 RUN    := $(UV) run --frozen --quiet
+TEST   := mkdir -p .cache/tmp && TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest
 DRIVER := $(RUN) python docker/lab/lab.py --lab $(LAB)
 
 # What the deploy lock on the hosts says, and whether somebody else's is taken (UNLOCK=1)
@@ -194,18 +195,15 @@ rotate-certificates: ops-tools ## New certificates of the hosts for each other, 
 ##@ Develop
 .PHONY: test
 test: test-tools ## Everything: code, roles, rules, then a lab from nothing, verified, played in browsers, broken, rebooted
-	@mkdir -p .cache/tmp
-	TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest $(or $(SUITE),tests/app tests/roles tests/rules tests/lab tests/e2e) $(ARGS)
+	@$(TEST) $(or $(SUITE),tests/app tests/roles tests/rules tests/lab tests/e2e) $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted, killed and promoted while bots play on it (half an hour)
-	@mkdir -p .cache/tmp
-	TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest tests/cluster --ignore tests/cluster/test_membership.py $(ARGS)
+	@$(TEST) tests/cluster --ignore tests/cluster/test_membership.py $(ARGS)
 
 .PHONY: test-membership
-test-membership: ops-tools lab-tools ## A host leaves a cluster and joins it again while bots play on it (ten minutes)
-	@mkdir -p .cache/tmp
-	TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest tests/cluster/test_membership.py $(ARGS)
+test-membership: ops-tools lab-tools ## An app host and a standby leave a cluster and join it again while bots play on it
+	@$(TEST) tests/cluster/test_membership.py $(ARGS)
 
 .PHONY: test-fast
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules
