@@ -79,9 +79,9 @@ def test_runbook_has_commands_to_look_with_before_commands_that_change(path) -> 
 
 
 @pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
-def test_runbook_names_drills_of_its_alert(path) -> None:
+def test_runbook_names_the_drills_of_its_alert(path) -> None:
     of_it = {fault.name for fault in faults() if path.stem in {kind.alert for kind in (*fault.kinds, *fault.late)}}
-    assert set(re.findall(r"make drill NAME=([a-z-]+)", path.read_text())) <= of_it
+    assert set(re.findall(r"make drill NAME=([a-z-]+)", path.read_text())) == of_it
 
 
 def test_panels_name_alerts_that_exist() -> None:
