@@ -103,21 +103,21 @@ DELIVERY = [
         "Notifications",
         [
             Query(
-                f"sum by (integration) (rate(alertmanager_notifications_total{{{MANAGER}}}[5m])) * 60 > 0",
-                "{{integration}}",
+                f"sum by (receiver_name, integration) (rate(alertmanager_notifications_total{{{MANAGER}}}[5m])) * 60 > 0",
+                "{{receiver_name}} by {{integration}}",
             )
         ],
-        "Messages a minute by the way they go; the dead man's switch is one. Bad: none at all.",
+        "Messages a minute by receiver and the way they go; deadman is the heartbeat. Bad: none at all.",
         missing="none",
     ),
     lines(
         "Notifications failed",
         [
             Query(
-                f"sum by (integration) (increase(alertmanager_notifications_failed_total{{{MANAGER}}}[5m]))"
-                " and on (integration) sum by (integration)"
-                f" (increase(alertmanager_notifications_total{{{MANAGER}}}[1d])) > 0",
-                "{{integration}}",
+                "sum by (receiver_name, integration) (increase("
+                f"alertmanager_notifications_failed_total{{{MANAGER}}}[5m])) and on (receiver_name, integration) "
+                f"sum by (receiver_name, integration) (increase(alertmanager_notifications_total{{{MANAGER}}}[1d])) > 0",
+                "{{receiver_name}} by {{integration}}",
             )
         ],
         "Messages that a receiver did not take, in 5 minutes. Bad: any. Watched by AlertDeliveryFailing.",
@@ -142,9 +142,9 @@ DELIVERY = [
         "Time to deliver",
         [
             Query(
-                "histogram_quantile(0.95, sum by (le, integration) (rate("
+                "histogram_quantile(0.95, sum by (le, receiver_name, integration) (rate("
                 f"alertmanager_notification_latency_seconds_bucket{{{MANAGER}}}[5m]))) > 0",
-                "{{integration}}",
+                "{{receiver_name}} by {{integration}}",
             )
         ],
         "95th percentile of the time a receiver took to accept a message. Bad: seconds.",

@@ -67,7 +67,7 @@ def test_every_alert_is_expected_somewhere() -> None:
 @pytest.mark.parametrize("alert", alerts(), ids=str)
 def test_alert_reaches_its_receiver_and_no_other(alert: Alert, config_path: Path) -> None:
     wanted = EXPECTED.get(alert.name, {}).get(alert.labels["severity"], "nobody: add a line to tests/rules/routes.yml")
-    labels = {"alertname": alert.name, "host": "mp1", "integration": "webhook"} | alert.labels
+    labels = {"alertname": alert.name, "host": "mp1", "integration": "webhook", "receiver_name": "page"} | alert.labels
     assert routed(config_path, **labels) == [wanted]
 
 
@@ -82,11 +82,16 @@ def test_an_alert_that_nobody_thought_of_becomes_a_ticket(config_path: Path) -> 
 
 @pytest.mark.parametrize("integration", ["email", "webhook"])
 def test_failing_deliveries_are_told_of_by_another_way(integration: str, config: dict, config_path: Path) -> None:
-    labels = {"alertname": "AlertDeliveryFailing", "severity": "page", "integration": integration}
+    labels = {"alertname": "AlertDeliveryFailing", "severity": "page", "integration": integration, "receiver_name": "page"}
     (name,) = routed(config_path, **labels)
     receiver = next(receiver for receiver in config["receivers"] if receiver["name"] == name)
     ways = {key for key in receiver if key.endswith("_configs")}
     assert ways == {"email_configs", "webhook_configs"} - {f"{integration}_configs"}
+
+
+def test_a_heartbeat_that_does_not_get_out_is_told_of_by_the_pager(config_path: Path) -> None:
+    labels = {"alertname": "AlertDeliveryFailing", "severity": "page", "integration": "webhook"}
+    assert routed(config_path, **labels, receiver_name="deadman") == ["page"]
 
 
 def test_pages_go_to_the_pager_and_by_mail_and_resolve(config: dict) -> None:
