@@ -71,7 +71,7 @@ up: ## Production on this machine: boot a lab host, deploy onto it, play a match
 	printf '  (took %s s)\n' $$((SECONDS - started))
 
 .PHONY: lab
-lab: lab-tools ## Boot the lab's hosts without deploying (LAB=name TOPOLOGY=single, cluster or pair)
+lab: lab-tools ## Boot the lab's hosts without deploying (LAB=name TOPOLOGY=single, twins, pair or cluster)
 	@$(DRIVER) up --topology $(TOPOLOGY) $(if $(filter 1,$(PUBLISH)),--publish)
 
 .PHONY: down

@@ -17,7 +17,7 @@ from tests.rules.model import rules
 FOLDER: Final = Path(__file__).parent / "faults"
 RULES: Final = Path(__file__).parents[2] / "monitoring" / "rules"
 SEVERITIES: Final = ("page", "ticket")
-FOR_PEOPLE: Final = ("fault", "company", "note")  # fields of a fault that change nothing about what it does
+FOR_PEOPLE: Final = ("fault", "company")  # fields of a fault that change nothing about what it does
 
 # Scrape and evaluation, patience, Alertmanager, and some for two slow cores
 WITHIN_S: Final = 300.0
@@ -60,7 +60,6 @@ class Fault:
     within: float = WITHIN_S
     resolves_within: float = WITHIN_S
     linger: float = 20.0
-    note: str = ""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
