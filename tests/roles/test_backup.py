@@ -187,6 +187,13 @@ def test_a_first_backup_is_due_where_the_store_has_none_and_not_after_a_promotio
     assert set(store["commands"]) == {("stanza-create", "--log-level-console=warn")}
 
 
+def test_a_store_that_was_made_anew_gets_a_full_backup(programs, settings, store):
+    store["db"], store["backup"] = [], []
+    programs.backup.run(settings, "")
+    assert [command for command, *_ in store["commands"]] == ["stanza-create", "backup"]
+    assert store["commands"][-1] == ("backup", "--type=full")
+
+
 def test_a_store_that_refuses_is_told_with_the_key_to_let_in(programs, settings, store, monkeypatch):
     monkeypatch.setattr(programs.backup, "pgbackrest", failing(programs))
     with pytest.raises(programs.common.RefusedError, match="ssh-ed25519 AAAA"):

@@ -89,12 +89,16 @@ def archive(settings: Settings, changed: bool) -> dict[str, Any]:
 
 
 def run(settings: Settings, wanted: str) -> None:
-    """A backup, full when one is due."""
+    """A backup, full when one is due. A store that was lost and made anew at the same address gets its stanza first."""
     if is_standby(settings):
         say("The database here is a standby: its primary makes the backups.")
         return
-    if message := foreign(settings, system(settings)):
+    own = system(settings)
+    if message := foreign(settings, own):
         raise RefusedError(message)
+    if not listed(settings)["db"]:
+        say(f"Nothing of this site is in {settings.store}: it begins anew there.")
+        create(settings, own)
     full = [one["timestamp"]["start"] for one in listed(settings)["backup"] if one["type"] == "full"]
     is_due = not full or time.time() - full[-1] > settings.full_days * 86400 - SLACK_S
     kind = wanted or ("full" if is_due else "diff")
