@@ -186,6 +186,15 @@ def test_a_host_that_could_not_be_locked_stands_in_for_nobody(many, tmp_path):
     assert hosts["front"]["host_alone_in"] == ["edge", "monitor"]
 
 
+def test_a_host_whose_workers_are_down_stands_in_for_nobody(many, tmp_path):
+    site = yaml.safe_load(many.read_text())
+    both = "matchpoint-live@8101.service loaded active\nmatchpoint-web@8001.service loaded active"
+    for running, alone in ((both, []), (both.splitlines()[1], ["app"]), ("", ["app"])):
+        site["all"]["hosts"]["app2"]["units_that_run"] = {"stdout": running}
+        (tmp_path / "hosts.yml").write_text(yaml.safe_dump(site))
+        assert wiring(tmp_path / "hosts.yml", "host_alone_in")["app1"]["host_alone_in"] == alone
+
+
 def certificate(folder, *flags, **options):
     """The certificate that the host app1 gets from the CA in a folder, and the subjects of the CAs to trust."""
     extra = "".join(f", {name}={value!r}" for name, value in options.items())
