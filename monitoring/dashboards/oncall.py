@@ -103,7 +103,8 @@ DELIVERY = [
         "Notifications",
         [
             Query(
-                f"sum by (receiver_name, integration) (rate(alertmanager_notifications_total{{{MANAGER}}}[5m])) * 60 > 0",
+                "sum by (receiver_name, integration) (rate("
+                f"alertmanager_notifications_total{{{MANAGER}}}[5m])) * 60 > 0",
                 "{{receiver_name}} by {{integration}}",
             )
         ],
@@ -116,7 +117,8 @@ DELIVERY = [
             Query(
                 "sum by (receiver_name, integration) (increase("
                 f"alertmanager_notifications_failed_total{{{MANAGER}}}[5m])) and on (receiver_name, integration) "
-                f"sum by (receiver_name, integration) (increase(alertmanager_notifications_total{{{MANAGER}}}[1d])) > 0",
+                "sum by (receiver_name, integration) (increase("
+                f"alertmanager_notifications_total{{{MANAGER}}}[1d])) > 0",
                 "{{receiver_name}} by {{integration}}",
             )
         ],

@@ -203,7 +203,9 @@ def test_a_way_that_does_not_work_is_told_of_by_the_others(manager: Alertmanager
         ("telegram", "/bot", ("/slack", "/hook")),
     ):
         before = {path: len(told.at(path)) for path in (broken, *others)}
-        manager.send(alert("AlertDeliveryFailing", "page", integration=integration, receiver_name="page", component="monitoring"))
+        manager.send(
+            alert("AlertDeliveryFailing", "page", integration=integration, receiver_name="page", component="monitoring")
+        )
         wait_for(
             lambda before=before, others=others: all(len(told.at(path)) > before[path] for path in others), integration
         )

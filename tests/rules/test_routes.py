@@ -82,7 +82,12 @@ def test_an_alert_that_nobody_thought_of_becomes_a_ticket(config_path: Path) -> 
 
 @pytest.mark.parametrize("integration", ["email", "webhook"])
 def test_failing_deliveries_are_told_of_by_another_way(integration: str, config: dict, config_path: Path) -> None:
-    labels = {"alertname": "AlertDeliveryFailing", "severity": "page", "integration": integration, "receiver_name": "page"}
+    labels = {
+        "alertname": "AlertDeliveryFailing",
+        "severity": "page",
+        "integration": integration,
+        "receiver_name": "page",
+    }
     (name,) = routed(config_path, **labels)
     receiver = next(receiver for receiver in config["receivers"] if receiver["name"] == name)
     ways = {key for key in receiver if key.endswith("_configs")}
