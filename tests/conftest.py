@@ -2,7 +2,7 @@
 
 The lab `matchpoint-test` is shared by the tests of `tests/lab` and `tests/e2e`: booted from nothing for the run, and
 removed after it. ``KEEP_LAB=1`` leaves every lab running, for looking around after a failure; the next run then starts
-from what is there.
+from what is there. ``MATCHPOINT_TEST_LAB`` gives the labs another name, so that two checkouts can test on one machine.
 """
 
 import json
@@ -23,6 +23,7 @@ import requests
 
 ROOT = Path(__file__).parents[1]
 KEEP = os.environ.get("KEEP_LAB") == "1"
+TEST_LAB = os.environ.get("MATCHPOINT_TEST_LAB") or "matchpoint-test"
 # What the `make` that runs the tests was told is not meant for those that the tests run
 OUTER_MAKE = {"ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "SUITE"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OUTER_MAKE}
@@ -32,13 +33,17 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 class Lab:
     """A lab of any topology; a host is called by its name in there."""
 
-    name: str = "matchpoint-test"
+    name: str = TEST_LAB
     topology: str = "single"
 
     @property
     def state(self) -> Path:
         """The lab's folder: keys, ssh_config, CA files and secrets."""
         return ROOT / ".lab" / self.name
+
+    def secret(self, name: str) -> str:
+        """A secret of the site as the playbook made it, e.g. `valkey_app`."""
+        return (self.state / "secrets" / name).read_text().strip()
 
     # The control machine
 

@@ -1,6 +1,5 @@
 """A cluster from nothing, a load on it, and figures at the end that people read."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ import pytest
 
 from tests.cluster.drills import Releases
 from tests.cluster.load import Load
-from tests.conftest import Lab, booted
+from tests.conftest import TEST_LAB, Lab, booted
 
 TOLD = pytest.StashKey[list[tuple[str, list[str]]]]()
 
@@ -48,7 +47,7 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster(tell: Tell) -> Iterator[Cluster]:
-    with booted(Lab(os.environ.get("CLUSTER_LAB", "matchpoint-cluster"), "cluster")) as lab:
+    with booted(Lab(f"{TEST_LAB}-cluster", "cluster")) as lab:
         releases = Releases(lab)
         began = time.monotonic()
         output = lab.make("deploy", releases.working("first"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import ROOT, Lab, booted, poll
+from tests.conftest import ROOT, TEST_LAB, Lab, booted, poll
 
 TOPOLOGIES = ROOT / "docker" / "lab" / "topologies"
 DRIVER = [sys.executable, "docker/lab/lab.py", "--lab"]
@@ -22,7 +22,7 @@ SITE = "getent ahostsv4 matchpoint.localhost | awk '{print $1}' | sort -u"
 
 
 def lab_up(topology: str = "single", **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [*DRIVER, "matchpoint-none", "up", "--topology", topology]
+    command = [*DRIVER, f"{TEST_LAB}-none", "up", "--topology", topology]
     variables = {**os.environ, **environment}
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env=variables)
 
@@ -37,7 +37,7 @@ def topology() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Lab]:
     """Two bare hosts, pg1 with every tier and pg2."""
-    with booted(Lab("matchpoint-pair", "pair")) as two:
+    with booted(Lab(f"{TEST_LAB}-pair", "pair")) as two:
         yield two
 
 
@@ -131,7 +131,7 @@ def test_a_second_edge_can_join_and_go(pair: Lab) -> None:
         (("lab-add", "HOST=pg3", "GROUPS=db"), "db has 3 hosts (pg1, pg2, pg3); it takes 2, so take pg3 out of it"),
         (("lab-add", "HOST=pg3", "GROUPS=web"), "host pg3 is in web; the groups are"),
         (("lab-add", "HOST=pg3"), "Name its groups"),
-        (("lab-stop", "HOST=pg3"), "There is no host 'pg3' in the lab 'matchpoint-pair'; there are pg1, pg2, world"),
+        (("lab-stop", "HOST=pg3"), f"There is no host 'pg3' in the lab '{TEST_LAB}-pair'; there are pg1, pg2, world"),
         (("lab-stop",), "Which host? Name it: HOST=pg1 or HOST=pg2"),
         (("lab-remove", "HOST=world"), "cannot be removed alone"),
         (("console", "NAME=prometheus"), "prometheus does not listen on pg1"),

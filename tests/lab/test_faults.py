@@ -32,7 +32,7 @@ def test_stopped_postgres_pages_within_two_minutes_and_resolves(site: Lab) -> No
 
 
 def test_valkey_keeps_what_was_written_in_transactions_over_a_restart(site: Lab) -> None:
-    password = (site.state / "secrets/valkey_app").read_text().strip()
+    password = site.secret("valkey_app")
     cli = f"valkey-cli --no-auth-warning --user app --pass {password}"
     keys = "test:alone test:string test:hash"
     lines = "SET test:alone 1\nMULTI\nSET test:string 1\nHSET test:hash field 1\nEXEC\n"
