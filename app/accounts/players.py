@@ -38,12 +38,20 @@ class Guest(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """`identity` is `u:<user pk>` or `g:<guest id>`, as live.records has it."""
+    """`identity` is `u:<user pk>` or `g:<guest id>`, as live.records has it.
+
+    `before` is the guest's identity that a signed-in browser had, and has seats under; empty when there was none.
+    """
 
     name: str
     identity: str
     user: User | None = None
     guest_id: str = ""
+    before: str = ""
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        return (self.identity, self.before) if self.before else (self.identity,)
 
     @property
     def is_guest(self) -> bool:
@@ -86,7 +94,8 @@ def _guest_of(request: HttpRequest) -> Guest:
 
 def _player_of(request: HttpRequest, user: User | AnonymousUser) -> Player:
     if isinstance(user, User):
-        return Player(name=user.name, identity=f"u:{user.pk}", user=user)
+        before = guest_read(request)
+        return Player(name=user.name, identity=f"u:{user.pk}", user=user, before=f"g:{before['id']}" if before else "")
     guest = _guest_of(request)
     return Player(name=guest["name"], identity=f"g:{guest['id']}", guest_id=guest["id"])
 

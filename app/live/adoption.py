@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from live.clock import SECOND, Clock
-from live.directory import Directory, DirectoryError
+from live.directory import Damaged, Directory, DirectoryError
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,9 @@ class Adoption:
             if is_free:
                 await self._directory.match_place(match_id, worker=self._name)
             await self._adopt(match_id)
+        except Damaged as error:
+            await self._directory.match_set_aside(match_id, worker=self._name, why=error)
+            return
         except DirectoryError as error:
             logger.info("match not adopted", extra={"match": match_id, "why": repr(error)})
             return
@@ -71,7 +74,10 @@ class Adoption:
                 continue
             for waiting in await self._directory.matches_waiting(name, ()):
                 if waiting.has_begun and waiting.lease.worker in ("", name):
-                    await self._directory.match_pass_on(waiting.match_id, worker=name)
+                    try:
+                        await self._directory.match_pass_on(waiting.match_id, worker=name)
+                    except Damaged as error:
+                        await self._directory.match_set_aside(waiting.match_id, worker=name, why=error)
                 else:
                     await self._directory.match_unload(waiting.match_id, worker=name)
             await self._directory.worker_forget(name)

@@ -32,6 +32,7 @@ from redis.exceptions import ConnectionError as ValkeyConnectionError
 from live.leases import (
     Beat,
     Claim,
+    Damaged,
     DirectoryError,
     Fenced,
     Lease,
@@ -52,6 +53,7 @@ from live.valkey import (
     WORKERS,
     begin,
     dump,
+    lease_or_none,
     match_key,
     queue_snapshot,
     read_snapshot,
@@ -63,6 +65,7 @@ from live.valkey import (
 __all__ = [
     "Beat",
     "Claim",
+    "Damaged",
     "Directory",
     "DirectoryError",
     "Fenced",
@@ -112,10 +115,11 @@ class Directory(Placement):
                 pipe.zadd(worker_key(name, "load"), dict.fromkeys(owned, now + LOAD_SECONDS))
                 pipe.mget([match_key(match_id, "lease") for match_id in owned])
             answers = await pipe.execute()
-        leases = dict(zip(owned, answers[-1], strict=True)) if owned else {}
+        texts = dict(zip(owned, answers[-1], strict=True)) if owned else {}
+        leases = {match_id: lease_or_none(text) for match_id, text in texts.items()}
         return Beat(
-            lost=frozenset(match_id for match_id, text in leases.items() if Lease.parse(text).epoch > owned[match_id]),
-            forgotten=frozenset(match_id for match_id, text in leases.items() if text is None),
+            lost=frozenset(match_id for match_id, lease in leases.items() if lease and lease.epoch > owned[match_id]),
+            forgotten=frozenset(match_id for match_id, lease in leases.items() if lease is None),
         )
 
     async def worker_gone(self, name: str, *, run: str = "") -> None:
@@ -163,15 +167,23 @@ class Directory(Placement):
         return await self._transaction(attempt)
 
     async def match_restore(self, spec: MatchSpec, *, worker: str, epoch: int) -> None:
-        """Make a match known again that this worker owns and Valkey has lost. Whatever is there by now stays."""
-        async with self._client.pipeline(transaction=True) as pipe:
+        """Make a match known again that this worker owns and Valkey has lost. What can be read there by now stays."""
+
+        async def attempt(pipe: Pipeline) -> None:
+            await pipe.watch(match_key(spec.id, "lease"))
+            lease = lease_or_none(await text_of(pipe, match_key(spec.id, "lease")))
+            begin(pipe)
             pipe.set(match_key(spec.id), dump(spec.to_json()), nx=True, ex=MATCH_SECONDS)
-            pipe.set(match_key(spec.id, "lease"), Lease(epoch, worker).text(), nx=True, ex=MATCH_SECONDS)
+            if lease is None:
+                pipe.set(match_key(spec.id, "lease"), Lease(epoch, worker).text(), ex=MATCH_SECONDS)
             await pipe.execute()
+
+        await self._transaction(attempt)
 
     async def match_is_owned(self, match_id: str, *, epoch: int) -> bool:
         """False when the lease has moved on."""
-        return Lease.parse(cast("str | None", await self._client.get(match_key(match_id, "lease")))).epoch <= epoch
+        lease = lease_or_none(cast("str | None", await self._client.get(match_key(match_id, "lease"))))
+        return lease is None or lease.epoch <= epoch
 
     async def match_snapshot(self, match_id: str, *, epoch: int, snapshot: Snapshot) -> None:
         """Keep the rally boundary, unless it or a newer one is kept. Only events that are not stored yet travel.

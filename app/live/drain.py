@@ -77,7 +77,8 @@ class Drain:
         """Hand a match over that stands between two rallies."""
         if owner.spec.id not in self._moving:
             self._moving.add(owner.spec.id)
-            self._worker.spawn(self._move(owner))
+            # Decided and done in one step: a moment later its countdown may be over, and the ball fly
+            self._worker.spawn(self._move(owner, owner.part()))
 
     def _left(self) -> list[MatchOwner]:
         return [owner for owner in self._worker.owners.values() if not owner.is_over]
@@ -96,9 +97,8 @@ class Drain:
         for waiting in await self._directory.matches_waiting(self._worker.name, owned):
             await self._directory.match_pass_on(waiting.match_id, worker=self._worker.name)
 
-    async def _move(self, owner: MatchOwner) -> None:
+    async def _move(self, owner: MatchOwner, snapshot: Snapshot | None) -> None:
         directory, worker, match_id = self._directory, self._worker, owner.spec.id
-        snapshot = owner.part()
         while worker.clock.now() < self._deadline:
             try:
                 target = await directory.match_hand_over(

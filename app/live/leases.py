@@ -16,6 +16,10 @@ class NoSuchMatch(DirectoryError):
     """Unknown id, or forgotten."""
 
 
+class Damaged(NoSuchMatch):
+    """What is stored of the match cannot be read: as good as not there, and no reason to stop at its neighbours."""
+
+
 class MatchOver(DirectoryError):
     """The match is over."""
 
@@ -79,7 +83,10 @@ class Lease:
 
     @classmethod
     def parse(cls, text: str | None) -> "Lease":
+        """The lease of `text`, by default one of a match that was never placed. Damaged."""
         epoch, _, worker = (text or "0:").partition(":")
+        if not epoch.isdecimal():
+            raise Damaged(f"a lease {text!r}")
         return cls(epoch=int(epoch), worker=worker)
 
 

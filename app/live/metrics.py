@@ -32,6 +32,7 @@ takeovers = Counter("matchpoint_match_takeovers_total", "Matches that were conti
 handovers = Counter("matchpoint_match_handovers_total", "Matches that left a draining worker between rallies.", ["to"])
 crashes = Counter("matchpoint_match_crashes_total", "Matches that failed and went back to their last snapshot.")
 fenced = Counter("matchpoint_match_fenced_total", "Matches that were dropped because another worker owns them.")
+set_aside = Counter("matchpoint_match_unreadable_total", "Matches that nobody can read, so nobody plays on.")
 
 input_broadcast = Histogram(
     "matchpoint_input_broadcast_seconds", "From the receipt of an input to its event in all outboxes.", buckets=BUCKETS

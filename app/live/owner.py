@@ -59,9 +59,10 @@ class MatchOwner:
         self._ledger = Ledger(engine.Rules(points=spec.points))
         self._was_left = False
         self.is_parting = False
-        self._is_stopped = False
+        self.is_stopped = False
         self._came_over = False  # by a hand-over, and has not been served since
         self._announced_at = 0
+        self._arriving: dict[Connection, tuple[int | None, int]] = {}  # side and version, while a point is held back
         self._timers = Timers(clock, lambda error: hooks.crashed(self, error))
         self._room = Room(spec, self._state.rules.grace_max, self._now)
         self._seats = self._room.seats
@@ -122,8 +123,13 @@ class MatchOwner:
 
     def attach(self, connection: Connection, side: int | None, version: int) -> None:
         """A socket proved its seat (`side` None: to watch) and holds the events up to `version`."""
+        if self.is_stopped:  # whoever let it in did not know yet
+            connection.close(1012)
+            return
         self._timers.cancel("idle")
-        self._room.release()  # the welcome has all that is held back
+        if self._room.is_holding:  # the welcome would tell what may still be lost
+            self._arriving[connection] = (side, version)
+            return
         self._room.enter(connection, side, version)
         self._room.welcome(connection, self.spec, self._state, self._ledger.timeline, version)
         if side is not None:
@@ -134,12 +140,14 @@ class MatchOwner:
 
     def detach(self, connection: Connection) -> None:
         """The socket is gone. A player's paddle stops; the rally goes on to its end."""
+        self._arriving.pop(connection, None)
         seat = self._room.leave(connection)
-        if self._is_stopped or self.is_parting:
+        if self.is_stopped or self.is_parting:
             return
         if seat is not None:
             if self.has_started and not self.is_over:
                 self._move(seat, self._now(), None, 0)
+                seat.socket_lost()
             self._room.tell_presence(seat)
             self._time_absence()
             self._pause_for(seat)
@@ -293,6 +301,12 @@ class MatchOwner:
         """The directory has the last boundary, or does not answer: the game goes on."""
         self._timers.cancel("hold")
         self._room.release()
+        arriving, self._arriving = self._arriving, {}
+        for connection, (side, version) in arriving.items():
+            try:
+                self.attach(connection, side, version)
+            except codec.Refused as refused:
+                connection.refuse(refused)
 
     def _held(self) -> None:
         """The directory takes its time. What it may refuse in the end is held back on."""
@@ -350,8 +364,8 @@ class MatchOwner:
         """Stand still from here on, and answer with what the next owner needs; None: it begins from nothing."""
         self.is_parting = True
         self._timers.clear()
-        if self._state.ball is not None:
-            self._emit(engine.pause(self._state, self._now(), "server"))
+        if self._state.ball is not None:  # before it flies: the clock has gone on since `can_part`
+            self._emit(engine.pause(self._state, min(self._now(), self._state.ball.t - 1), "server"))
         left, right = self._seats
         for seat in self._seats:
             seat.away_stop(self._now())
@@ -427,9 +441,12 @@ class MatchOwner:
 
     def stop(self, code: int, *, moved: bool = False) -> None:
         """Let go of everything: timers, and sockets with `code`. `moved`: another worker has the match."""
-        self._is_stopped = True
+        self.is_stopped = True
         self._timers.clear()
         self._room.close(code, moved=moved)
+        for connection in self._arriving:
+            connection.close(code)
+        self._arriving.clear()
 
     def _now(self) -> int:
         """Match time, never before what is decided: timers may fire a fraction of a millisecond early."""

@@ -1,16 +1,19 @@
 """Where matches are played: what pages ask the directory for, and how a match gets from one worker to another."""
 
 import json
+import logging
 from collections.abc import Collection
 from typing import cast
 
 from redis.asyncio.client import Pipeline
 
-from live.leases import Lease, NoWorker, Seat, Standing, Waiting, Worker, place, take_seat
-from live.records import SCHEMA, MatchSpec, Snapshot
+from live import metrics
+from live.leases import Damaged, Lease, NoWorker, Seat, Standing, Waiting, Worker, place, take_seat
+from live.records import SCHEMA, MatchSpec, Snapshot, UnknownSchema
 from live.valkey import (
     LOAD_SECONDS,
     MATCH_SECONDS,
+    UNREADABLE,
     WORKERS,
     Store,
     begin,
@@ -22,6 +25,8 @@ from live.valkey import (
     version_of,
     worker_key,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Placement(Store):
@@ -41,9 +46,14 @@ class Placement(Store):
                 await pipe.execute()
 
     async def match_get(self, match_id: str) -> MatchSpec | None:
-        """The match, or None if it is unknown, or over and recorded. UnknownSchema."""
+        """The match, or None if it is unknown, unreadable, or over and recorded. UnknownSchema."""
         text = await self._client.get(match_key(match_id))
-        return MatchSpec.from_json(json.loads(text)) if text else None
+        try:
+            return MatchSpec.from_json(json.loads(text)) if text else None
+        except UnknownSchema:
+            raise
+        except UNREADABLE:
+            return None
 
     async def match_standing(self, match_id: str) -> Standing | None:
         """How a match stood at the last rally boundary, or None before the first serve."""
@@ -88,11 +98,13 @@ class Placement(Store):
                 pipe.get(worker_key(name))
                 pipe.zcount(worker_key(name, "load"), self._now(), "+inf")
             answers = await pipe.execute()
-        return [
-            Worker.from_json(name, load, json.loads(text))
-            for name, text, load in zip(names, answers[::2], answers[1::2], strict=True)
-            if text
-        ]
+        found = []
+        for name, text, load in zip(names, answers[::2], answers[1::2], strict=True):
+            try:
+                found += [Worker.from_json(name, load, json.loads(text))] if text else []
+            except UNREADABLE:
+                logger.exception("worker cannot be read", extra={"worker": name})
+        return found
 
     async def match_hand_over(
         self, match_id: str, *, worker: str, epoch: int, snapshot: Snapshot | None, release: str = ""
@@ -164,7 +176,7 @@ class Placement(Store):
         await self._transaction(attempt)
 
     async def matches_waiting(self, worker: str, owned: Collection[str]) -> list[Waiting]:
-        """The matches that `worker` carries and does not own."""
+        """The matches that `worker` carries and does not own. What cannot be read is set aside."""
         key = worker_key(worker, "load")
         carried = cast("list[tuple[str, float]]", await self._client.zrange(key, 0, -1, withscores=True))
         waiting = [(match_id, until) for match_id, until in carried if match_id not in owned]
@@ -175,10 +187,21 @@ class Placement(Store):
                 pipe.get(match_key(match_id, "lease"))
                 pipe.exists(match_key(match_id, "snapshot"))
             answers = await pipe.execute()
-        return [
-            Waiting(match_id, Lease.parse(text), has_begun=bool(begun), is_stale=until <= self._now())
-            for (match_id, until), text, begun in zip(waiting, answers[::2], answers[1::2], strict=True)
-        ]
+        found = []
+        for (match_id, until), text, begun in zip(waiting, answers[::2], answers[1::2], strict=True):
+            try:
+                lease = Lease.parse(text)
+            except Damaged as error:
+                await self.match_set_aside(match_id, worker=worker, why=error)
+                continue
+            found.append(Waiting(match_id, lease, has_begun=bool(begun), is_stale=until <= self._now()))
+        return found
+
+    async def match_set_aside(self, match_id: str, *, worker: str, why: Exception) -> None:
+        """Nobody can read the match: no worker looks after it any more, and its neighbours are not held up by it."""
+        metrics.set_aside.inc()
+        logger.error("match set aside", extra={"match": match_id, "why": repr(why), "cause": repr(why.__cause__)})
+        await self.match_unload(match_id, worker=worker)
 
     async def match_unload(self, match_id: str, *, worker: str) -> None:
         """The match is no business of `worker` any more."""
@@ -214,4 +237,7 @@ class Placement(Store):
 
 def _schema(header: str | None) -> int:
     """What a worker must be able to read to go on with a match."""
-    return int(json.loads(header).get("schema", SCHEMA)) if header else 1
+    try:
+        return int(json.loads(header).get("schema", SCHEMA)) if header else 1
+    except UNREADABLE as error:
+        raise Damaged("a snapshot") from error

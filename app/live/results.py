@@ -108,7 +108,7 @@ class ResultWriter:
                 record = FinishedMatch.from_json(json.loads(path.read_text(encoding="utf-8")))
             except FileNotFoundError:
                 continue  # another worker was faster
-            except (ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 logger.exception("cannot read a spooled result", extra={"file": path.name})
                 continue
             try:

@@ -32,6 +32,15 @@ class Room:
         """The identities that have followed this timeline, so that their versions are of it."""
         return tuple(identity for identity, limit in self._resumable.items() if limit is None)
 
+    def _remember(self, identity: str) -> None:
+        """The identity follows this timeline. Of those who watch the last are known: all travel in every hand-over."""
+        self._resumable.pop(identity, None)
+        self._resumable[identity] = None
+        players = {seat.player.identity for seat in self.seats if seat.player is not None}
+        others = [known for known in self._resumable if known not in players]
+        for forgotten in others[:-WATCHERS_MAX]:
+            del self._resumable[forgotten]
+
     def expect(self, identities: tuple[str, ...], version: int, present: tuple[bool, bool]) -> None:
         """The match comes from another worker, which told `identities` nothing beyond `version`."""
         self._resumable = dict.fromkeys(identities, version)
@@ -71,7 +80,7 @@ class Room:
         limit = self._resumable.get(connection.identity, 0)
         known = state.version if limit is None else limit
         resumes = 0 < version <= known and state.version <= version + RESUME_EVENTS
-        self._resumable[connection.identity] = None
+        self._remember(connection.identity)
         seat = self.seat_of(connection)
         frame = codec.welcome(
             protocol=connection.protocol,
@@ -108,6 +117,10 @@ class Room:
             self.broadcast("ev", frame)
         else:
             self._held.append(frame)
+
+    @property
+    def is_holding(self) -> bool:
+        return self._held is not None
 
     def hold(self) -> None:
         """Keep events back until `release`."""

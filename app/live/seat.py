@@ -9,6 +9,7 @@ from live.latency import LatencyMeter
 from live.records import PlayerSpec
 
 AWAY_US: Final = 30 * SECOND  # reconnect grace of a player, for the whole match
+LOST_US: Final = 2 * SECOND  # of that at least for each lost socket: nobody puts serves off by coming and going
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +24,7 @@ class Seat:
     used: int = 0  # how late the last input came that counts for the pending crossing
     away_used: int = 0
     away_since: int | None = None  # set while the grace runs
+    away_least: int = 0  # what the absence that runs costs in any case
     wants_rematch: bool = False
     reported_at: int = 0
 
@@ -43,13 +45,17 @@ class Seat:
         running = 0 if self.away_since is None else now - self.away_since
         return max(0, AWAY_US - self.away_used - running)
 
+    def socket_lost(self) -> None:
+        """The player's socket ended while the match went on."""
+        self.away_least = LOST_US
+
     def away_start(self, now: int) -> None:
         self.away_since = now
 
     def away_stop(self, now: int) -> None:
         if self.away_since is not None:
-            self.away_used += now - self.away_since
-            self.away_since = None
+            self.away_used += max(now - self.away_since, self.away_least)
+            self.away_since, self.away_least = None, 0
 
     def input_counted(self, *, effective: int, arrived: int, crossing: int) -> None:
         """Remember how late an input came that still counts for the pending crossing of this side."""

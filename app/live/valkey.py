@@ -9,14 +9,17 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
-from live.leases import Fenced, Lease, MatchOver, NoSuchMatch
-from live.records import MatchSpec, Snapshot
+from live.leases import Damaged, Fenced, Lease, MatchOver, NoSuchMatch
+from live.records import MatchSpec, Snapshot, UnknownSchema
 
 LOAD_SECONDS: Final = 30  # a match counts as load for so long after its placement, or after its owner's last renewal
 MATCH_SECONDS: Final = 24 * 3600  # a match that nobody touches is forgotten
 
 WORKERS: Final = "mp:workers"
 PARTS: Final = ("", "lease", "snapshot", "timeline")  # of a match
+
+# What reading JSON that was cut off, or is of something else, may raise
+UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError)
 
 T = TypeVar("T")
 
@@ -47,7 +50,12 @@ class Store:
             raise MatchOver(match_id)
         if not text:
             raise NoSuchMatch(match_id)
-        return MatchSpec.from_json(json.loads(text))
+        try:
+            return MatchSpec.from_json(json.loads(text))
+        except UnknownSchema:
+            raise
+        except UNREADABLE as error:
+            raise Damaged(match_id) from error
 
     async def _guard(self, pipe: Pipeline, match_id: str, epoch: int) -> tuple[Lease, str | None]:
         """Watch the lease and refuse an owner whose epoch is not the newest; answers with the stored snapshot as well.
@@ -81,6 +89,14 @@ async def texts_of(pipe: Pipeline, *keys: str) -> list[str | None]:
     return cast("list[str | None]", await pipe.mget(keys))
 
 
+def lease_or_none(text: str | None) -> Lease | None:
+    """A stored lease; None when there is none that could be read, so that its owner writes it anew."""
+    try:
+        return Lease.parse(text) if text else None
+    except Damaged:
+        return None
+
+
 def begin(pipe: Pipeline) -> None:
     """From here on commands are queued until `execute`."""
     pipe.multi()  # type: ignore[no-untyped-call]  # redis-py has no types for it
@@ -91,13 +107,18 @@ def dump(data: Any) -> str:
 
 
 def version_of(header: str | None) -> int:
-    """The version up to which the timeline beside a stored snapshot goes."""
-    return int(json.loads(header)["state"]["version"]) if header else 0
+    """The version up to which the timeline beside a stored snapshot goes; -1 if that cannot be told."""
+    try:
+        return int(json.loads(header)["state"]["version"]) if header else 0
+    except UNREADABLE:
+        return -1
 
 
 def queue_snapshot(pipe: Pipeline, match_id: str, snapshot: Snapshot, *, known: int) -> None:
-    """Queue the writes of a snapshot. Only events after the stored version `known` travel."""
-    fresh = snapshot.timeline[known:]
+    """Queue the writes of a snapshot. Only events after the stored version `known` travel; all, if that is -1."""
+    if known < 0:
+        pipe.delete(match_key(match_id, "timeline"))
+    fresh = snapshot.timeline[max(known, 0) :]
     pipe.set(match_key(match_id, "snapshot"), dump(snapshot.header()), ex=MATCH_SECONDS)
     if fresh:
         pipe.rpush(match_key(match_id, "timeline"), dump(fresh))
@@ -106,9 +127,14 @@ def queue_snapshot(pipe: Pipeline, match_id: str, snapshot: Snapshot, *, known: 
 
 
 def read_snapshot(header: str | None, pieces: list[str]) -> Snapshot | None:
-    """The stored snapshot. UnknownSchema when a newer release wrote it."""
+    """The stored snapshot. UnknownSchema when a newer release wrote it, Damaged when nobody can read it."""
     if header is None:
         return None
-    data = json.loads(header)
-    timeline = [event for piece in pieces for event in json.loads(piece)]
-    return Snapshot.from_header(data, timeline[: data["state"]["version"]])
+    try:
+        data = json.loads(header)
+        timeline = [event for piece in pieces for event in json.loads(piece)]
+        return Snapshot.from_header(data, timeline[: data["state"]["version"]])
+    except UnknownSchema:
+        raise
+    except UNREADABLE as error:
+        raise Damaged("a snapshot") from error

@@ -105,6 +105,8 @@ class Worker:
         except (RedisError, TimeoutError) as error:
             self.directory_failed(error)
             raise Refused(1012, "the directory cannot be reached") from error
+        if owner.is_stopped:  # while the directory was asked
+            raise Refused(1012, "the match has moved")
         if claim.side != owner.spec.side_of(claim.identity):
             raise Refused(4401, "the seat belongs to somebody else")
         return owner

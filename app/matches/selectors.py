@@ -44,8 +44,8 @@ def record_of(*, user: "User") -> Record:
     return Record(**counts)
 
 
-async def match_summary(match_id: str, *, identity: str) -> Summary | None:
-    """The answer of `GET /api/matches/<id>` for `identity`: from the directory while it is played, then the database.
+async def match_summary(match_id: str, *, player: "Player") -> Summary | None:
+    """The answer of `GET /api/matches/<id>` for `player`: from the directory while it is played, then the database.
 
     In this order, because a result is stored before the directory forgets the match: it is always in one of them.
     `you` is the caller's own side or None. None when there is no such match.
@@ -56,19 +56,28 @@ async def match_summary(match_id: str, *, identity: str) -> Summary | None:
     directory = get_directory()
     spec = await directory.match_get(match_id)
     if spec is not None:
-        return _live(spec, await directory.match_standing(match_id), identity)
+        return _live(spec, await directory.match_standing(match_id), player)
     match = await Match.objects.prefetch_related("seats").filter(public_id=match_id).afirst()
-    return _finished(match, identity) if match is not None else None
+    return _finished(match, player) if match is not None else None
 
 
-def _finished(match: Match, identity: str) -> Summary:
-    kind, _, value = identity.partition(":")
+async def identity_in(match_id: str, player: "Player") -> str:
+    """Who the player is in this match: somebody who has signed in since it began sits there as the guest of before."""
+    # Imported late, as above
+    from live.directory import get_directory
+
+    if not player.before:
+        return player.identity
+    spec = await get_directory().match_get(match_id)
+    return next((known for known in player.identities if spec and spec.side_of(known) is not None), player.identity)
+
+
+def _finished(match: Match, player: "Player") -> Summary:
     players: list[Summary | None] = [None, None]
     you = None
     for seat in match.seats.all():
         players[seat.side] = {"side": seat.side, "kind": seat.kind, "name": seat.name}
-        owner = str(seat.user_id) if kind == "u" else seat.guest_id
-        if owner and owner == value:
+        if (f"u:{seat.user_id}" if seat.user_id else f"g:{seat.guest_id}") in player.identities:
             you = seat.side
     return {
         "id": match.public_id,
@@ -88,7 +97,7 @@ def _finished(match: Match, identity: str) -> Summary:
     }
 
 
-def _live(spec: "MatchSpec", standing: "Standing | None", identity: str) -> Summary:
+def _live(spec: "MatchSpec", standing: "Standing | None", player: "Player") -> Summary:
     """`over`: the result is on its way to the database."""
     is_over = standing is not None and standing.is_over
     status = "over" if is_over else "waiting" if spec.free_side() is not None else "live"
@@ -99,8 +108,7 @@ def _live(spec: "MatchSpec", standing: "Standing | None", identity: str) -> Summ
         "points": spec.points,
         "status": status,
         "players": [
-            {"side": player.side, "kind": player.kind, "name": player.name} if player else None
-            for player in spec.players
+            {"side": seat.side, "kind": seat.kind, "name": seat.name} if seat else None for seat in spec.players
         ],
         "score": list(standing.score if standing else (0, 0)),  # as of the last rally boundary
         "winner": standing.winner if standing and is_over else None,
@@ -109,5 +117,5 @@ def _live(spec: "MatchSpec", standing: "Standing | None", identity: str) -> Summ
         "started_at": standing.started_at.isoformat() if standing else None,
         "finished_at": standing.saved_at.isoformat() if standing and is_over else None,
         "duration_us": None,
-        "you": spec.side_of(identity),
+        "you": next((side for known in player.identities if (side := spec.side_of(known)) is not None), None),
     }

@@ -19,7 +19,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 async def match(request: HttpRequest, match_id: str) -> HttpResponse:
     player = await player_aget(request)
-    summary = await match_summary(match_id, identity=player.identity)
+    summary = await match_summary(match_id, player=player)
     if summary is None:
         raise Http404("no such match")
     match_url = request.build_absolute_uri(reverse("match", args=[match_id]))

@@ -12,6 +12,7 @@ from django.test import Client
 from redis.exceptions import ConnectionError as ValkeyConnectionError
 
 import engine
+from accounts.models import User
 from live import directory
 from live.canary import permission
 from live.records import FinishedMatch, MatchSpec, Snapshot
@@ -45,6 +46,20 @@ def test_a_guest_creates_a_match_and_gets_the_left_seat(client: Client, worker: 
     claim = seat_token_read(seat["token"])
     assert (claim.match_id, claim.side, claim.worker) == (match_id, 0, worker)
     assert claim.identity.startswith("g:")
+
+
+def test_who_signs_in_during_a_match_keeps_the_seat(client: Client, worker: str) -> None:
+    match_id = create(client)
+    assert post(client, f"/api/matches/{match_id}/seat").json()["side"] == 0
+
+    client.force_login(User.objects.create_user("ada", password="correct horse 42"))
+
+    seat = post(client, f"/api/matches/{match_id}/seat").json()
+    assert seat["side"] == 0
+    assert seat_token_read(seat["token"]).identity.startswith("g:")
+    assert client.get(f"/api/matches/{match_id}").json()["you"] == 0
+    other = create(client)
+    assert seat_token_read(post(client, f"/api/matches/{other}/seat").json()["token"]).identity.startswith("u:")
 
 
 def test_the_canary_plays_a_point_that_players_cannot_ask_for(client: Client, worker: str) -> None:

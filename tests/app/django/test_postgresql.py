@@ -128,6 +128,17 @@ def test_requests_in_threads_of_their_own_share_a_connection(server: Server, unt
     assert len({database.pid for _ in range(5)}) == 1
 
 
+def test_a_process_with_thousands_of_open_files_gets_its_connections_back(server: Server, untrusted: None) -> None:
+    database = Database(server.port)
+    files = []
+    try:
+        files += [os.open("/dev/null", os.O_RDONLY) for _ in range(1500)]
+        assert len({database.pid for _ in range(100)}) == 1
+    finally:
+        for file in files:
+            os.close(file)
+
+
 def test_requests_at_the_same_time_have_a_connection_each_and_few_are_kept(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

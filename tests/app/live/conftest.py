@@ -332,7 +332,7 @@ class House:
         """Its process is gone without a word, and so is its key."""
         self._keeps[worker.name].cancel()
         for owner in worker.owners.values():
-            owner._is_stopped = True
+            owner.is_stopped = True
             owner._timers.clear()
         for task in worker._tasks:
             task.cancel()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from live.directory import NoWorker
+from live.drain import Drain
 
 SECOND = 1_000_000
 
@@ -115,6 +116,22 @@ async def test_matches_at_rest_go_at_once_one_after_the_other_and_are_shared_out
         ("beta-8101", 3),
         ("gamma-8101", 3),
     ]
+
+
+async def test_a_match_stands_still_in_the_step_that_decides_it(house: Any) -> None:
+    """Between a decision and a later act the countdown would end, and the ball fly."""
+    worker, (ada, _) = await a_rally(house)
+    owner = worker.owners[ada.match_id]
+    await house.clock.until(lambda: owner.is_counting_down)
+    drain = Drain(worker, house.directory)
+    house.clock._now += owner._state.ball.t - owner._now() - 2  # two µs before the serve
+    assert owner.can_part(3 * SECOND)
+
+    drain.take(owner)
+    house.clock._now += 5
+    await house.clock.advance(1)
+
+    assert ada.match_id in house.workers["beta-8101"].owners
 
 
 async def test_in_a_roll_matches_go_where_they_can_stay(house: Any) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from live.tokens import seat_token
+
 
 async def test_a_player_who_comes_back_in_time_gets_what_was_missed_and_no_more(house: Any) -> None:
     await house.worker()
@@ -94,6 +96,91 @@ async def test_the_grace_is_for_the_whole_match(house: Any) -> None:
     await house.clock.advance(6)
 
     assert bob.state.reason == "forfeit"
+
+
+async def test_coming_and_going_does_not_put_a_defeat_off(house: Any) -> None:
+    """A player who drops in each countdown and is back at once would never be served to."""
+    await house.worker()
+    ada, bob = await house.pair()
+    for _ in range(30):
+        if bob.is_over:
+            break
+        ada.socket.drop()
+        await house.clock.advance(0.03)
+        await ada.join(pings=False)
+        await house.clock.advance(1)
+
+    assert (bob.state.reason, bob.state.winner) == ("forfeit", 1)
+
+
+async def test_those_who_have_watched_are_forgotten(house: Any) -> None:
+    """Who may resume travels in every hand-over, so it must not grow with everybody who ever looked in."""
+    worker = await house.worker()
+    ada, _ = await house.pair()
+    for number in range(150):
+        visitor = await house.player(ada.match_id, f"g:{number}").join(pings=False)
+        visitor.socket.drop()
+        await house.clock.advance(0.01)
+
+    handover = worker.owners[ada.match_id].part().handover
+    assert {"g:ada", "g:bob", "g:149"} <= set(handover.resumable)
+    assert len(handover.resumable) <= 102
+
+
+def looks_in(house: Any, worker: Any, match_id: str) -> Any:
+    """A watcher at the door of a worker, whatever the directory says."""
+    late = house.player(match_id, "g:late")
+    late.socket.open(f"/ws/{worker.name}/match/{match_id}")
+    token = seat_token(match_id=match_id, identity="g:late", side=None, worker=worker.name)
+    late.socket.say("hello", protocol=1, token=token, version=0)
+    return late
+
+
+async def test_a_newcomer_hears_a_point_when_it_is_stored_and_no_earlier(house: Any) -> None:
+    worker = await house.worker()
+    ada, bob = await house.pair()
+    owner = worker.owners[ada.match_id]
+    await house.clock.until(lambda: ada.state.ball is not None)
+    owner._hooks = Undecided(worker)
+    await house.clock.until(lambda: sum(owner._state.score) == 1)
+    assert sum(ada.score) == 0
+
+    late = looks_in(house, worker, ada.match_id)
+    await house.clock.advance(0.5)
+
+    assert not late.socket.heard("welcome"), "it would tell what may still be lost"
+    assert sum(ada.score) == sum(bob.score) == 0
+    owner.kept()
+    await house.clock.until(lambda: late.socket.heard("welcome"))
+    assert sum(ada.score) == sum(bob.score) == 1
+
+
+class Undecided:
+    """A worker whose directory does not answer: nothing is stored, and another may have the match."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._worker, name)
+
+    def boundary(self, owner: Any, snapshot: Any) -> None:
+        pass
+
+    def may_tell(self) -> bool:
+        return False
+
+
+async def test_a_socket_that_comes_to_a_stopped_match_is_sent_away(house: Any) -> None:
+    """Its owner may have stopped while the directory was asked; whoever stayed would wait for ever."""
+    worker = await house.worker()
+    ada, _ = await house.pair()
+    worker.owners[ada.match_id].stop(1012, moved=True)
+
+    late = looks_in(house, worker, ada.match_id)
+    await house.clock.advance(2)
+
+    assert late.socket.close_code == 1012
 
 
 async def test_a_match_that_both_left_behind_is_abandoned(house: Any) -> None:

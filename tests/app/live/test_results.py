@@ -111,6 +111,19 @@ async def test_a_damaged_file_does_not_hold_up_the_others(tmp_path: Path, record
     assert spooled(tmp_path) == ["aaa.json"]
 
 
+async def test_an_entry_that_cannot_be_opened_does_not_hold_up_the_others(
+    tmp_path: Path, record: FinishedMatch
+) -> None:
+    database = Database()
+    (tmp_path / "aaa.json").mkdir()
+    (tmp_path / "abb.json").write_text("[]")
+    (tmp_path / "abc123.json").write_text(json.dumps(record.to_json()))
+
+    await ResultWriter(tmp_path, database.save).retry(fresh_seconds=0)
+
+    assert database.rows == {"abc123": record}
+
+
 async def test_a_result_that_the_database_refuses_does_not_hold_up_the_others(
     tmp_path: Path, record: FinishedMatch
 ) -> None:

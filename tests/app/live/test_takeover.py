@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import engine
+from live import metrics
 from live.directory import Fenced, MatchOver
 from live.worker import Worker
 
@@ -66,6 +67,47 @@ async def test_a_worker_that_restarts_under_its_name_goes_on(house: Any) -> None
 
     assert ada.score == score
     await house.clock.until(lambda: ada.is_over and bob.is_over)
+
+
+@pytest.mark.parametrize("part", ["snapshot", "lease", "timeline", ""])
+async def test_an_unreadable_match_does_not_hold_up_the_others(house: Any, part: str) -> None:
+    """Of three matches without an owner one cannot be read: the others go on, and the beat with them."""
+    first = await house.worker("alpha-8101")
+    tables = [await house.pair(points=3) for _ in range(3)]
+    other = await house.worker("beta-8101")
+    await house.clock.until(lambda: all(sum(ada.score) >= 1 for ada, _ in tables))
+    await house.settle()
+    poisoned = tables[0][0].match_id
+    key = f"mp:match:{poisoned}:{part}" if part else f"mp:match:{poisoned}"
+    before = metrics.set_aside._value.get()
+    await house.worker_dies(first)
+    if part == "timeline":
+        await house.redis.rpush(key, "{")
+    else:
+        await house.redis.set(key, "nobody:knows" if part == "lease" else '{"schema": 1, "state"')
+
+    await house.clock.advance(40)
+
+    healthy = {ada.match_id for ada, _ in tables[1:]}
+    assert healthy <= set(other.owners) | {record.spec.id for record in house.saved}
+    assert poisoned not in other.owners
+    assert metrics.set_aside._value.get() == before + 1, "it is told once, and not every second"
+    assert house.clock.now() - other._beat_at < 2_000_000
+
+
+@pytest.mark.parametrize("part", ["snapshot", "lease"])
+async def test_an_owner_writes_anew_what_has_become_unreadable(house: Any, part: str) -> None:
+    await house.worker()
+    ada, bob = await house.pair(points=3)
+    await house.clock.until(lambda: sum(ada.score) == 1)
+    await house.settle()
+    await house.redis.set(f"mp:match:{ada.match_id}:{part}", "{")
+
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+
+    [record] = house.saved
+    assert [event["v"] for event in record.timeline] == list(range(1, len(record.timeline) + 1))
 
 
 async def test_a_stale_owner_is_fenced(house: Any) -> None:
