@@ -116,11 +116,14 @@ class Directory(Placement):
                 pipe.mget([match_key(match_id, "lease") for match_id in owned])
             answers = await pipe.execute()
         texts = dict(zip(owned, answers[-1], strict=True)) if owned else {}
-        leases = {match_id: lease_or_none(text) for match_id, text in texts.items()}
-        return Beat(
-            lost=frozenset(match_id for match_id, lease in leases.items() if lease and lease.epoch > owned[match_id]),
-            forgotten=frozenset(match_id for match_id, lease in leases.items() if lease is None),
-        )
+        lost, forgotten = set(), set()
+        for match_id, epoch in owned.items():
+            lease = lease_or_none(texts[match_id])
+            if lease is None or lease.epoch < epoch:
+                forgotten.add(match_id)
+            elif not lease.holds(epoch):
+                lost.add(match_id)
+        return Beat(lost=frozenset(lost), forgotten=frozenset(forgotten))
 
     async def worker_gone(self, name: str, *, run: str = "") -> None:
         """The worker leaves on purpose, unless another process (not `run`) has its name by now.
@@ -167,14 +170,14 @@ class Directory(Placement):
         return await self._transaction(attempt)
 
     async def match_restore(self, spec: MatchSpec, *, worker: str, epoch: int) -> None:
-        """Make a match known again that this worker owns and Valkey has lost. What can be read there by now stays."""
+        """Make a match known again that this worker owns and Valkey has lost. What is there and no older stays."""
 
         async def attempt(pipe: Pipeline) -> None:
             await pipe.watch(match_key(spec.id, "lease"))
             lease = lease_or_none(await text_of(pipe, match_key(spec.id, "lease")))
             begin(pipe)
             pipe.set(match_key(spec.id), dump(spec.to_json()), nx=True, ex=MATCH_SECONDS)
-            if lease is None:
+            if lease is None or lease.epoch < epoch:
                 pipe.set(match_key(spec.id, "lease"), Lease(epoch, worker).text(), ex=MATCH_SECONDS)
             await pipe.execute()
 
@@ -183,7 +186,7 @@ class Directory(Placement):
     async def match_is_owned(self, match_id: str, *, epoch: int) -> bool:
         """False when the lease has moved on."""
         lease = lease_or_none(cast("str | None", await self._client.get(match_key(match_id, "lease"))))
-        return lease is None or lease.epoch <= epoch
+        return lease is None or lease.holds(epoch)
 
     async def match_snapshot(self, match_id: str, *, epoch: int, snapshot: Snapshot) -> None:
         """Keep the rally boundary, unless it or a newer one is kept. Only events that are not stored yet travel.

@@ -81,6 +81,13 @@ class Lease:
     def text(self) -> str:
         return f"{self.epoch}:{self.worker}"
 
+    def holds(self, epoch: int) -> bool:
+        """Whether an owner of `epoch` still has the match: nobody came after it.
+
+        An older epoch than the owner's is what a directory says that went back in time, and has to be told again.
+        """
+        return self.epoch <= epoch
+
     @classmethod
     def parse(cls, text: str | None) -> "Lease":
         """The lease of `text`, by default one of a match that was never placed. Damaged."""
@@ -129,7 +136,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a renewal found out: matches that another owner has, and matches that the directory does not know."""
+    """What a renewal found out: matches that another owner has, and those that the directory does not know any more."""
 
     lost: frozenset[str]
     forgotten: frozenset[str]

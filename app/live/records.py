@@ -106,7 +106,10 @@ class MatchSpec:
 
 @dataclass(frozen=True, slots=True)
 class FinishedMatch:
-    """A match that is over, as the database keeps it. `timeline` are the events of docs/protocol.md, from version 1."""
+    """A match that is over, as the database keeps it. `timeline` are the events of docs/protocol.md, from version 1.
+
+    `epoch` is that of the owner who tells: of two results of a match that of the newer owner is the true one.
+    """
 
     spec: MatchSpec
     started_at: datetime
@@ -117,11 +120,13 @@ class FinishedMatch:
     score: tuple[int, int]
     rules_version: int
     timeline: list[dict[str, Any]]
+    epoch: int = 0
     schema: int = SCHEMA
 
     def to_json(self) -> dict[str, Any]:
         return {
             "schema": self.schema,
+            "epoch": self.epoch,
             "spec": self.spec.to_json(),
             "started_at": self.started_at.isoformat(),
             "finished_at": self.finished_at.isoformat(),
@@ -148,6 +153,7 @@ class FinishedMatch:
             score=(left, right),
             rules_version=data["rules_version"],
             timeline=list(data["timeline"]),
+            epoch=data.get("epoch", 0),
         )
 
 

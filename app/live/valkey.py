@@ -58,7 +58,7 @@ class Store:
             raise Damaged(match_id) from error
 
     async def _guard(self, pipe: Pipeline, match_id: str, epoch: int) -> tuple[Lease, str | None]:
-        """Watch the lease and refuse an owner whose epoch is not the newest; answers with the stored snapshot as well.
+        """Watch the lease and refuse an owner that does not hold it; answers with its lease and the stored snapshot.
 
         NoSuchMatch when there is no lease.
         """
@@ -67,9 +67,9 @@ class Store:
         lease = Lease.parse(text)
         if not lease.epoch:
             raise NoSuchMatch(match_id)
-        if lease.epoch != epoch:
+        if not lease.holds(epoch):
             raise Fenced(match_id)
-        return lease, header
+        return Lease(epoch, lease.worker), header
 
 
 def match_key(match_id: str, part: str = "") -> str:

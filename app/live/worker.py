@@ -168,7 +168,7 @@ class Worker:
     def finished(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
         self._crashes.pop(owner.spec.id, None)
         self.ending.running.add(owner.spec.id)
-        self.spawn(self.ending.end(owner, record))
+        self.spawn(self.ending.end(owner, replace(record, epoch=owner.epoch) if record else None))
         self._count()
 
     def rematch(self, owner: MatchOwner) -> None:

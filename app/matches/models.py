@@ -51,6 +51,9 @@ class Match(models.Model):
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField()
     duration_us = models.PositiveBigIntegerField(help_text=_("Match time, in microseconds."))
+    epoch = models.PositiveIntegerField(
+        default=0, db_default=0, help_text=_("Of the live worker's lease: the result of a newer owner counts.")
+    )
 
     class Meta:
         verbose_name_plural = "matches"

@@ -57,35 +57,40 @@ async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec
 def match_finish(*, record: "FinishedMatch") -> bool:
     """Store a finished match with its seats and timeline, all or nothing. False when it is stored already.
 
-    Safe to call again with the same record, also at the same time from elsewhere: the match's id decides.
+    Safe to call again with the same record, also at the same time from elsewhere: the match's id decides. A worker that
+    was cut off may tell an end of its own, so the record of a newer owner (`epoch`) takes the place of an older one's.
     """
     spec = record.spec
-    match, is_new = Match.objects.get_or_create(
-        public_id=spec.id,
-        defaults={
-            "mode": spec.mode,
-            "level": spec.level or "",
-            "points": spec.points,
-            "rules_version": record.rules_version,
-            "score_left": record.score[0],
-            "score_right": record.score[1],
-            "winner": record.winner,
-            "end_reason": record.reason,
-            "created_at": datetime.fromisoformat(spec.created_at),
-            "started_at": record.started_at,
-            "finished_at": record.finished_at,
-            "duration_us": record.duration_us,
-        },
-    )
+    result = {
+        "mode": spec.mode,
+        "level": spec.level or "",
+        "points": spec.points,
+        "rules_version": record.rules_version,
+        "score_left": record.score[0],
+        "score_right": record.score[1],
+        "winner": record.winner,
+        "end_reason": record.reason,
+        "created_at": datetime.fromisoformat(spec.created_at),
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "duration_us": record.duration_us,
+        "epoch": record.epoch,
+    }
+    match, is_new = Match.objects.select_for_update().get_or_create(public_id=spec.id, defaults=result)
     if not is_new:
-        return False
+        if match.epoch >= record.epoch:
+            return False
+        logger.warning("result of an older owner replaced", extra={"match": spec.id, "epoch": record.epoch})
+        Match.objects.filter(pk=match.pk).update(**result)
+        Seat.objects.filter(match=match).delete()
+        Timeline.objects.filter(match=match).delete()
     players = [player for player in spec.players if player is not None]
     user_ids = _existing_user_ids(players)
     Seat.objects.bulk_create([_seat(match, player, user_ids) for player in players])
     Timeline.objects.create(match=match, events_gzip=Timeline.pack(record.timeline))
     if spec.is_canary:
         _canaries_forget(before=record.finished_at - CANARY_KEPT)
-    return True
+    return is_new
 
 
 def _canaries_forget(*, before: datetime) -> None:

@@ -45,6 +45,19 @@ def test_storing_a_match_again_changes_nothing(record: Record) -> None:
 
 
 @pytest.mark.django_db
+def test_the_result_of_a_newer_owner_takes_the_place_of_an_older_ones(record: Record) -> None:
+    stale = replace(record(winner=1, score=(1, 2)), reason="forfeit", epoch=1)
+    true = replace(record(), epoch=3)
+    assert match_finish(record=stale) is True
+    assert match_finish(record=true) is False
+    assert match_finish(record=stale) is False
+    match = Match.objects.get()
+    assert (match.score, match.winner, match.end_reason, match.epoch) == ((7, 3), 0, "score", 3)
+    assert match.seats.count() == 2
+    assert match.timeline.events == true.timeline
+
+
+@pytest.mark.django_db
 def test_matches_of_the_canary_are_forgotten_after_an_hour_and_no_others(record: Record) -> None:
     def finish(match_id: str, *, after: timedelta) -> None:
         finished = record(match_id)

@@ -294,10 +294,11 @@ class House:
         assert self.database_answers.wait(10)
         if self.is_database_down:
             raise ConnectionError("the database is down")
-        is_new = all(record.spec.id != other.spec.id for other in self.saved)
-        if is_new:
-            self.saved.append(record)
-        return is_new
+        older = next((other for other in self.saved if other.spec.id == record.spec.id), None)
+        if older is not None and older.epoch >= record.epoch:
+            return False
+        self.saved = [other for other in self.saved if other is not older] + [record]
+        return older is None
 
     async def worker(self, name: str = "local-8101", *, release: str = "r1", is_reserve: bool = False) -> Worker:
         worker = Worker(

@@ -4,10 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from fakeredis import FakeAsyncRedis, FakeServer
 
 import engine
 from live import metrics
-from live.directory import Fenced, MatchOver
+from live.directory import Directory, Fenced, MatchOver
 from live.worker import Worker
 
 
@@ -67,6 +68,51 @@ async def test_a_worker_that_restarts_under_its_name_goes_on(house: Any) -> None
 
     assert ada.score == score
     await house.clock.until(lambda: ada.is_over and bob.is_over)
+
+
+async def test_the_true_result_is_kept_whoever_else_ends_the_match(house: Any) -> None:
+    """A worker that alone is cut off from the directory goes on; who stayed with it leaves, and it stores that end."""
+    first, (ada, bob) = await two_points(house)
+    cut_off = Directory(FakeAsyncRedis(server=FakeServer(), decode_responses=True))
+    cut_off._client.connection_pool.connection_kwargs["server"].connected = False
+    first._directory = first.ending._directory = cut_off
+    await house.worker_vanishes(first)
+    stale = bob.socket
+    await ada.join()
+    await bob.join()
+
+    stale.say("leave")
+    await house.clock.advance(1)
+    await first.settle()
+    assert [record.reason for record in house.saved] == ["forfeit"]
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+
+    [record] = house.saved
+    assert (record.reason, record.score) == ("score", ada.score)
+
+
+async def test_a_lease_that_went_back_in_time_is_healed_by_its_owner(house: Any) -> None:
+    """Valkey writes its log once a second: a crash takes the claim back that the only owner lives on."""
+    worker = await house.worker()
+    ada, bob = await house.pair(points=3)
+    await house.clock.until(lambda: sum(ada.score) == 1)
+    await house.settle()
+    key = f"mp:match:{ada.match_id}:lease"
+    epoch = worker.owners[ada.match_id].epoch
+    await house.redis.set(key, f"{epoch - 1}:{worker.name}")
+
+    await house.clock.advance(1.5)
+    assert await house.redis.get(key) == f"{epoch}:{worker.name}"
+    await house.clock.until(lambda: sum(ada.score) == 2)
+    await house.redis.set(key, f"{epoch - 1}:{worker.name}")
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+
+    [record] = house.saved
+    assert record.score == ada.score == bob.score
+    assert ada.socket.close_code is bob.socket.close_code is None
+    assert await house.directory.match_get(ada.match_id) is None
 
 
 @pytest.mark.parametrize("part", ["snapshot", "lease", "timeline", ""])
