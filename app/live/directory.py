@@ -23,7 +23,7 @@ import os
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -82,6 +82,7 @@ __all__ = [
 WORKER_SECONDS: Final = 4  # a worker that was silent for so long is dead
 OVER_SECONDS: Final = 3600  # for so long a seat of a finished match answers "over"
 TIMEOUT_SECONDS = 2.0  # for every command
+CONNECTIONS: Final = 32  # of a process to Valkey; commands take a millisecond
 
 
 class Directory(Placement):
@@ -278,8 +279,11 @@ def _client() -> Redis:
 
     if settings.VALKEY_URL.startswith("fake://"):
         return _fake_client()
-    return Redis.from_url(
+    # Whoever comes when all connections are in use waits for one: an error would be taken for a directory that is away
+    pool = BlockingConnectionPool.from_url(
         settings.VALKEY_URL,
+        max_connections=CONNECTIONS,
+        timeout=TIMEOUT_SECONDS,
         decode_responses=True,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
@@ -288,6 +292,7 @@ def _client() -> Redis:
         # a worker that waits so long has lost its leases. Callers have their own retries.
         retry=Retry(NoBackoff(), 1, supported_errors=(ValkeyConnectionError,)),
     )
+    return Redis.from_pool(pool)
 
 
 def _fake_client() -> Redis:

@@ -75,6 +75,7 @@ class Worker:
         self._drain: Drain | None = None
         self._adoption = Adoption(name, directory=directory, clock=clock, adopt=self._adopt)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._beat_at = clock.now()
         self._crashes: Counter[str] = Counter()
@@ -279,8 +280,9 @@ class Worker:
                 self.lost(owner)
             else:
                 self._restore(owner)
-        if not self.is_draining:
-            await self._look_after_others()
+        # Beside the beat, which nothing may hold up: many orphans would cost the adopter its own key
+        if not self.is_draining and (self._looking is None or self._looking.done()):
+            self._looking = self.spawn(self._look_after_others())
 
     async def _look_after_others(self) -> None:
         try:
@@ -349,13 +351,14 @@ class Worker:
     async def settle(self) -> None:
         """Wait until results and pending calls of this moment are through."""
         while self._tasks:
-            await asyncio.gather(*self._tasks)
+            await asyncio.gather(*self._tasks, return_exceptions=True)  # failures are logged where they happen
         await self.calls.flush()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._reap)
+        return task
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

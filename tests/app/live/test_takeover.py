@@ -1,13 +1,15 @@
 """Matches that change their owner without being asked: crashes, restarts, partitions."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
-from fakeredis import FakeAsyncRedis, FakeServer
+from fakeredis import FakeAsyncRedis, FakeServer, TcpFakeServer
 
 import engine
-from live import metrics
+from live import directory, metrics
+from live.clock import sleep
 from live.directory import Directory, Fenced, MatchOver
 from live.worker import Worker
 
@@ -369,6 +371,47 @@ async def test_a_worker_that_restarts_adopts_what_its_players_do_not_ask_for(hou
     await house.clock.until(lambda: ada.is_over and bob.is_over)
     await house.settle()
     assert len(house.saved) == 1
+
+
+async def test_many_orphans_cost_the_adopter_no_beat(house: Any, monkeypatch: Any) -> None:
+    """Each takes a while to claim: one after the other, within the beat, the adopter itself would look dead."""
+    first = await house.worker("alpha-8101")
+    tables = [await house.pair(points=21) for _ in range(40)]
+    await house.clock.until(lambda: all(sum(ada.score) >= 1 for ada, _ in tables))
+    other = await house.worker("beta-8101")
+    await house.worker_dies(first)
+    claim, at_once, most, oldest = house.directory.match_claim, 0, 0, 0
+
+    async def slow(match_id: str, *, worker: str) -> Any:
+        nonlocal at_once, most, oldest
+        at_once += 1
+        most = max(most, at_once)
+        await sleep(house.clock, 300_000)
+        oldest = max(oldest, house.clock.now() - other._beat_at)
+        at_once -= 1
+        return await claim(match_id, worker=worker)
+
+    monkeypatch.setattr(house.directory, "match_claim", slow)
+    await house.clock.until(lambda: len(other.owners) == len(tables), within_s=40)
+
+    assert oldest < 2_000_000, "the beat went on"
+    assert 2 <= most <= 8
+
+
+async def test_players_who_come_all_at_once_wait_for_a_connection(monkeypatch: Any, settings: Any) -> None:
+    """More than the pool has: an error would be taken for a directory that is away, and turn players out."""
+    server = TcpFakeServer(("127.0.0.1", 0), server_type="valkey")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    settings.VALKEY_URL = f"redis://127.0.0.1:{server.server_address[1]}"
+    crowd = Directory(directory._client())
+    try:
+        answers = await asyncio.gather(*(crowd.match_get(f"match{number}") for number in range(400)))
+        assert answers == [None] * 400
+    finally:
+        await crowd.close()
+        server.shutdown()
+        server.server_close()
 
 
 async def test_a_match_that_was_never_begun_is_nobodys_business(house: Any) -> None:
