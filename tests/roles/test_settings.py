@@ -1,12 +1,14 @@
 """Settings: what an inventory says reaches the roles, wherever it is said."""
 
 import json
+import re
+import shutil
 
 import pytest
 import yaml
 
 from tests.roles.test_skeleton import ROLES, load, options
-from tests.roles.test_wiring import ROOT, SETTINGS, ansible
+from tests.roles.test_wiring import ROOT, SETTINGS, ansible, wiring
 
 SPECS = {name: option for role in ROLES for name, option in options(role).items()}
 DEFAULTS = {name: value for role in ROLES for name, value in (load(role / "defaults/main.yml") or {}).items()}
@@ -70,3 +72,96 @@ def test_every_documented_setting_reaches_its_role_wherever_the_inventory_says_i
     for host, said in {"plain": 2 if everywhere else 1, "grouped": 3, "own": 4}.items():
         lost = {name: got for name, got in answers[host].items() if got != every_setting(said)[name]}
         assert not lost, f"{host} does not get what its inventory says"
+
+
+WRONG = {  # by type
+    "bool": "perhaps", "int": "many", "float": "much", "str": ["hush"], "path": ["hush"],
+    "list": "hush", "dict": "hush",
+}  # fmt: skip
+
+
+def refusal(inventory, *arguments):
+    """What a deploy says that refuses an inventory before it touches a host: one sentence a fault."""
+    done = ansible("ansible-playbook", "-i", inventory, ROOT / "ansible/site.yml", *arguments, COLUMNS="10000")
+    assert done.returncode != 0, done.stdout
+    assert "unreachable=0" in done.stdout
+    assert "hush" not in done.stdout + done.stderr, "a value that may be secret is told"
+    return " ".join(done.stdout.split())
+
+
+def site(folder, **files):
+    """The example of one host with more in it."""
+    shutil.copytree(ROOT / "inventories/single", folder / "site", ignore=shutil.ignore_patterns("secrets"))
+    for name, content in files.items():
+        path = folder / "site" / f"{name.replace('__', '/')}.yml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return folder / "site"
+
+
+def test_misspelled_and_wrongly_typed_settings_of_every_role_are_refused_in_one_run(tmp_path):
+    wrong = {name: WRONG[option["type"]] for name, option in SPECS.items()}
+    misspelled = {name[:-1]: "hush" for name in SPECS}
+    told = refusal(site(tmp_path, group_vars__app=wrong, host_vars__pong=misspelled), "--limit", "pong")
+    for name, option in SPECS.items():
+        assert re.search(rf"\b{name} is (of another type|\"{wrong[name]}\")[^:]*: it must be ", told), (name, option)
+        assert f"{name[:-1]} (host pong) is no setting of Matchpoint: did you mean " in told
+
+
+def test_removed_settings_are_refused_with_what_to_do(tmp_path):
+    removed = load(ROOT / "roles/preflight/vars/main.yml")["__preflight_removed"]
+    assert not set(removed) & set(SPECS)
+    told = refusal(site(tmp_path, host_vars__pong=dict.fromkeys(removed, "hush")))
+    for name, instead in removed.items():
+        assert f"{name} (host pong) was removed: {' '.join(instead.split())}" in told.replace("''", "'")
+
+
+def test_what_is_nearly_right_is_refused_wherever_it_is_said_and_what_is_ones_own_is_not(tmp_path):
+    hosts = yaml.safe_load((ROOT / "inventories/cluster/hosts.yml").read_text())
+    children = hosts["all"]["children"]
+    children["app"]["hosts"]["app3"] |= {"private_adress": "192.0.2.23", "app_keep_releases": "three"}
+    children["edges"] = {"hosts": {"edge1": None}}
+    children["metrics"] = {"hosts": {"mon1": None}}
+    children["berlin"] = {"hosts": {"app1": None, "app3": None}, "vars": {"ngnix_hsts_seconds": 1, "room": 4}}
+    settings = SETTINGS | {
+        "my_nginx": 1, "secrets": "hush", "__app_root": "hush", "valkey_maxmemory_mb": None, "app_ready_seconds": "9",
+        "app_listen": "{{ ansible_facts['default_ipv4']['address'] }}", "app_host": "{{ 1 / 0 }}",
+        "prometheus_targets": [{"jbo": "hush", "ports": [80, "www"], "host": "a", "address": "b"}],
+        "exporters_enabled": ["node", "notes"], "grafana_external_url": False,
+    }  # fmt: skip
+    told = refusal(site(tmp_path, hosts=hosts, group_vars__all=settings), "-e", "app_live_worker=1", "--limit", "db1")
+    faults = [
+        "the group edges is none of Matchpoint''s: did you mean edge?",
+        "the group metrics is none of Matchpoint''s and does nothing: the groups are db, cache, app, edge, monitor,",
+        "__app_root is no setting of Matchpoint",
+        "app_live_worker (the command line) is no setting of Matchpoint: did you mean app_live_",
+        "ngnix_hsts_seconds (group berlin) is no setting of Matchpoint: did you mean nginx_hsts_seconds?",
+        "private_adress (host app3) is no setting of Matchpoint: did you mean private_address?",
+        "secrets is a name of Matchpoint''s wiring",
+        'app_keep_releases (of app3) is "three": it must be a whole number',
+        "app_host cannot be worked out: its template fails",
+        "valkey_maxmemory_mb is empty: it must be a whole number; without the line it has its default",
+        "prometheus_targets[0] has jbo, which it cannot have: did you mean job?",
+        'prometheus_targets[0].ports[1] is "www": it must be a whole number',
+        "prometheus_targets[0] lacks job",
+        'exporters_enabled[1] is "notes": it must be one of node, postgres, valkey, nginx, mtail, blackbox',
+        "grafana_external_url is false: it must be a text (as which YAML reads the words off, no, on and yes)",
+    ]
+    assert [fault for fault in faults if fault not in told] == [], told
+    assert told.count("- ") - told.count("-- ") <= len(faults) + 8
+    assert not re.findall(r"my_nginx|\broom\b|berlin is none|app_listen|app_ready_seconds", told)
+
+
+def test_grafana_that_is_off_is_off_with_and_without_quotes(tmp_path):
+    names = ("grafana_source", "site_grafana", "alertmanager_link_dashboards", "host_services")
+    answers = []
+    for number, said in enumerate(('"off"', "off", "no")):
+        text = (ROOT / "inventories/single/group_vars/all.yml").read_text() + f"grafana_source: {said}\n"
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        answers.append(wiring(site(folder, group_vars__all=text), *names)["pong"])
+        assert answers[-1].pop("grafana_source") == yaml.safe_load(said)
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0]["site_grafana"] == []
+    assert answers[0]["alertmanager_link_dashboards"] is False
+    assert "grafana" not in answers[0]["host_services"]["offers"]

@@ -34,7 +34,7 @@ class Collector:
         """Series -> value, after the program ran."""
         text = role_template(
             "exporters", "usr/local/lib/matchpoint/textfile-metrics", exporters_certificates=[str(self.certificate)],
-            exporters_release_link=str(self.release), exporters_constants=CONSTANTS,
+            __exporters_release_link=str(self.release), exporters_constants=CONSTANTS,
             __exporters_deploy_outcome=str(self.outcome), __exporters_deploy_lock=str(self.lock),
         )  # fmt: skip
         program = self.root / "textfile-metrics"
