@@ -4,7 +4,7 @@ One archive has the app and its static files, the other the libraries, which mos
 release is a link to them. The ids are hashes of everything that goes in (code, lock file, this builder, machine), so an
 unchanged checkout is an unchanged release and costs nothing. Prints `{"release", "archive", "libraries", "static"}` as
 JSON; the last two are "" when they are gone from here. Archives end with manifest.json, which names every file with its
-SHA-256: what has none is not completely unpacked.
+SHA-256 and size: hosts compare with it.
 
 MATCHPOINT_APP names another tree than this checkout's `app/` to build from.
 """
@@ -127,8 +127,11 @@ def static_collect(app: Path, static: Path) -> None:
 def pack(tree: Path, archive: Path, about: dict[str, str] | None = None) -> None:
     """An archive that is sorted, without times and owners, the manifest last; one with what it is about is made."""
     if about is not None:
-        listed = {str(path.relative_to(tree)): digest(path) for path in files(tree)}
-        (tree / "manifest.json").write_text(json.dumps(about | {"files": listed}, indent=0, sort_keys=True) + "\n")
+        listed = {str(path.relative_to(tree)): path for path in files(tree)}
+        sums = {name: digest(path) for name, path in listed.items()}
+        sizes = {name: path.stat().st_size for name, path in listed.items()}
+        text = json.dumps(about | {"files": sums, "sizes": sizes}, indent=0, sort_keys=True)
+        (tree / "manifest.json").write_text(f"{text}\n")
     names = [path.name for path in sorted(tree.iterdir()) if path.name != "manifest.json"] + ["manifest.json"]
     draft = archive.with_suffix(f".{os.getpid()}.draft")  # two deploys may build at a time
     run(

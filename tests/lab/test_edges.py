@@ -1,5 +1,6 @@
 """What must not go wrong: a renewal nginx misses, a restart that visitors see, a broken release, a wrong setting."""
 
+import hashlib
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from tests.edges import on_disk, renew, served, status
 
 ROOT = Path(__file__).parents[2]
 RELEASES = ROOT / ".cache/releases"
+BROKEN = "app/matchpoint/serve.py"
 
 
 @pytest.fixture
@@ -31,8 +33,13 @@ def broken_release(site: Lab) -> str:
     with tarfile.open(fileobj=io.BytesIO(good)) as source, tarfile.open(fileobj=out, mode="w") as target:
         for entry in source:
             content = source.extractfile(entry).read() if entry.isfile() else b""
-            if entry.name == "app/matchpoint/serve.py":
+            if entry.name == BROKEN:
                 content = b"raise SystemExit('a broken release')\n"
+                broken = hashlib.sha256(content).hexdigest(), len(content)
+            if entry.name == "manifest.json":  # the last one
+                about = json.loads(content)
+                about["files"][BROKEN], about["sizes"][BROKEN] = broken
+                content = json.dumps(about).encode()
             entry.size = len(content)
             target.addfile(entry, io.BytesIO(content))
     archive = RELEASES / f"{name}.tar.zst"

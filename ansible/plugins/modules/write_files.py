@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,12 @@ def write(module: AnsibleModule, path: Path, content: bytes, validate: str | Non
     """Raises Wrong."""
     make_folders(path.parent)
     handle, draft = tempfile.mkstemp(dir=module.tmpdir)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+    except OSError:  # a full disk: what is to be put back needs the room
+        os.unlink(draft)
+        raise
     if validate:
         status, out, err = module.run_command(validate.replace("%s", draft))
         if status:
@@ -109,6 +114,9 @@ def write_all(module: AnsibleModule, files: list[dict[str, Any]]) -> tuple[list[
         old = read(path)
         try:
             is_changed, difference = apply(module, file, old)
+        except OSError as error:  # a full disk, above all
+            put_back(module, before)
+            raise Wrong(f"{path} could not be written: {error.strerror}") from error
         except Wrong:
             put_back(module, before)
             raise
@@ -130,7 +138,8 @@ def put_back(module: AnsibleModule, before: dict[Path, bytes | None]) -> None:
         if content is None:
             path.unlink(missing_ok=True)
         else:
-            write(module, path, content)
+            with suppress(OSError):  # what there was room for is there again; the rest is for the next run
+                write(module, path, content)
 
 
 def apply(module: AnsibleModule, file: dict[str, Any], old: bytes | None) -> tuple[bool, dict[str, str]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.release_folder import fault, folders, manifest
 
 DOCUMENTATION = """
 module: app_switch
@@ -97,16 +98,19 @@ class Switch:
                 stamps[worker] = process_stamp(unit["MainPID"])
         return stamps
 
-    def releases(self) -> dict[str, str]:
-        """Release -> when it was built, newest first; those that are not completely unpacked are left out."""
-        manifests = (self.root / "releases").glob("*/manifest.json")
-        built = {path.parent.name: json.loads(path.read_text()).get("built", "") for path in manifests}
-        return dict(sorted(built.items(), key=lambda pair: pair[1], reverse=True))
+    def releases(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Release -> when it was built, newest first; and of those that are damaged what is wrong with them."""
+        found = folders(self.root / "releases")
+        damaged = {path.name: wrong for path in found if (wrong := fault(path))}
+        built = {path.name: manifest(path).get("built", "") for path in found if path.name not in damaged}
+        return dict(sorted(built.items(), key=lambda pair: pair[1], reverse=True)), damaged
 
     def served_read(self) -> dict[str, dict[str, Any]]:
         """What serves (C(now)) and what served before the last switch (C(before))."""
-        path = self.root / "served.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            return json.loads((self.root / "served.json").read_text())
+        except (FileNotFoundError, ValueError):  # what serves can be seen as well
+            return {}
 
     def served_write(self, **served: dict[str, Any] | None) -> None:
         """Remember release and configuration, so that both can be put back; the configuration has secrets."""
@@ -341,6 +345,8 @@ def write(path: Path, text: str, mode: int) -> None:
     draft = path.with_name(f".{path.name}.draft")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     old = path.stat() if path.exists() else None
     os.chown(draft, old.st_uid if old else 0, old.st_gid if old else 0)
     draft.chmod(old.st_mode & 0o7777 if old else mode)
@@ -383,11 +389,11 @@ def run(module: AnsibleModule) -> NoReturn:
         "changed": False,
         "current": current,
         "previous": switch.link("previous"),
-        "releases": switch.releases(),
         "running": {worker: stamp.rpartition("-")[0] for worker, stamp in running.items()},
     }
     if not release:
-        module.exit_json(**result)
+        releases, damaged = switch.releases()
+        module.exit_json(**result, releases=releases, damaged=damaged)
     config = module.params["config"] or switch.config_served()
     stamp = f"{release}-{config}"
     restart = [worker for worker in switch.workers if running[worker] != stamp]
