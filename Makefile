@@ -21,24 +21,27 @@ export UV_SYSTEM_CERTS := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),tr
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+# Not in ansible.cfg: there it would be relative to whatever the current folder is. A socket's path may have 107 characters
+export ANSIBLE_SSH_CONTROL_PATH_DIR := $(ANSIBLE_HOME)/cp
 # Debian's users do not have the last two, where dockerd and iptables are
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin:/sbin
 export npm_config_cache := $(CURDIR)/.cache/npm
 export XDG_CACHE_HOME := $(CURDIR)/.cache
+# Ansible starts in no other encoding, and whoever calls may have a locale that this machine does not
+export LC_ALL := C.UTF-8
 -include .lab/engine.env
 ifdef DOCKER_HOST
 export DOCKER_HOST
 endif
 ifeq ($(STRATEGY),mitogen)
 export ANSIBLE_STRATEGY := mitogen_linear
-export ANSIBLE_STRATEGY_PLUGINS := $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/ansible_mitogen/plugins/strategy)
 else
 export ANSIBLE_STRATEGY := $(STRATEGY)
 endif
 
 UV     := .tools/bin/uv
 RUN    := $(UV) run --frozen --quiet
-TEST   := mkdir -p .cache/tmp && TMPDIR=$(CURDIR)/.cache/tmp $(RUN) pytest
+TEST   := mkdir -p .cache/tmp && TMPDIR="$(CURDIR)/.cache/tmp" $(RUN) pytest
 DRIVER := $(RUN) python docker/lab/lab.py --lab $(LAB)
 
 # What the deploy lock on the hosts says, and whether somebody else's is taken (UNLOCK=1)
@@ -195,7 +198,7 @@ rotate-certificates: ops-tools ## New certificates of the hosts for each other, 
 ##@ Develop
 .PHONY: test
 test: test-tools ## Everything: code, roles, rules, then a lab from nothing, verified, played in browsers, broken, rebooted
-	@$(TEST) $(or $(SUITE),tests/app tests/roles tests/rules tests/lab tests/e2e) $(ARGS)
+	@$(TEST) $(or $(SUITE),tests/app tests/harness tests/roles tests/rules tests/lab tests/e2e) $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted, killed and promoted while bots play on it (half an hour)

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +20,12 @@ from typing import Any
 import pytest
 import requests
 
+from tests.processes import run
+
 ROOT = Path(__file__).parents[1]
 KEEP = os.environ.get("KEEP_LAB") == "1"
 TEST_LAB = os.environ.get("MATCHPOINT_TEST_LAB") or "matchpoint-test"
+LAB_TEST_S = 900
 # What the `make` that runs the tests was told is not meant for those that the tests run
 OUTER_MAKE = {"ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "SUITE"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OUTER_MAKE}
@@ -47,11 +49,11 @@ class Lab:
 
     # The control machine
 
-    def make(self, *arguments: str, timeout_s: float = 1800) -> str:
+    def make(self, *arguments: str, timeout_s: float = 600) -> str:
         """The output of `make ARGUMENTS` on this lab; a failure fails the test with the end of the output."""
         settings = (f"LAB={self.name}", f"TOPOLOGY={self.topology}", "PUBLISH=0")
         command = ["make", "-C", str(ROOT), *arguments, *settings]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, env=ENVIRONMENT)
+        done = run(command, timeout_s=timeout_s, env=ENVIRONMENT)
         output = done.stdout + done.stderr
         assert done.returncode == 0, f"make {' '.join(arguments)} exited {done.returncode}:\n{output[-6000:]}"
         return output
@@ -59,7 +61,7 @@ class Lab:
     def machines(self) -> list[dict[str, Any]]:
         """`world` and the hosts as they are now: {host, groups, state ("running", "exited", ...), address}."""
         command = [sys.executable, "docker/lab/lab.py", "--lab", self.name, "status", "--json"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        done = run(command, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -82,9 +84,7 @@ class Lab:
 
     def run(self, host: str, command: str, *, stdin: str = "", timeout_s: float = 120) -> str:
         """The output of a command as root on a host; a failure fails the test."""
-        done = subprocess.run(
-            self.ssh(host, command), input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+        done = run(self.ssh(host, command), stdin=stdin, timeout_s=timeout_s)
         assert done.returncode == 0, f"{host}: {command} exited {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
@@ -187,6 +187,13 @@ def recap(output: str) -> dict[str, int]:
             totals[key] = totals.get(key, 0) + int(value)
     assert totals, f"no recap in:\n{output[-2000:]}"
     return totals
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that needs a lab may wait for its first deploy, on a machine that does other things as well."""
+    for item in items:
+        if {"lab", "pair"} & set(getattr(item, "fixturenames", ())) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LAB_TEST_S))
 
 
 @pytest.fixture(scope="session")

@@ -36,16 +36,17 @@ install_missing() {
 
 # from_package COMMAND PACKAGE...: takes a command out of the first package that exists, without installing the service.
 from_package() {
-  local command=$1 package scratch; shift
+  local command=$1 package scratch found; shift
   command -v "$command" >/dev/null 2>&1 && return 0
   [ -x ".tools/bin/$command" ] && return 0
   for package in "$@"; do
     scratch=$(mktemp -d .cache/package.XXXX)
     if (cd "$scratch" && apt-get download -q "$package" >/dev/null 2>&1 && dpkg -x ./*.deb .); then
-      if [ -x "$scratch/usr/bin/$command" ]; then
+      for found in "$scratch"/usr/{bin,sbin}/"$command"; do
+        [ -x "$found" ] || continue
         say "Taking $command out of Debian's package $package"
-        cp "$scratch/usr/bin/$command" .tools/bin/
-      fi
+        cp "$found" .tools/bin/
+      done
     fi
     rm -rf "$scratch"
     [ -x ".tools/bin/$command" ] && return 0
@@ -96,6 +97,7 @@ for part in "${parts[@]}"; do
     from_package promtool promtool prometheus
     from_targets
     from_package mtail mtail
+    from_package nginx nginx nginx-core
   fi
 done
 

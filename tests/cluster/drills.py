@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ENVIRONMENT, ROOT, Lab
+from tests.processes import end, start
 
 # Worker -> release, by what its process was started with
 RUNNING = (
@@ -79,7 +79,7 @@ class Playbook:
         self._log = lab.state / "playbook.log"
         settings = (f"LAB={lab.name}", f"TOPOLOGY={lab.topology}", "PUBLISH=0")
         with self._log.open("w") as log:
-            self._make = subprocess.Popen(
+            self._make = start(
                 ["make", "-C", str(ROOT), *arguments, *settings],
                 env=ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
@@ -109,24 +109,4 @@ class Playbook:
 
     def kill(self) -> None:
         """Kills all of its processes at a time, as a control machine that loses power."""
-        doomed = descendants(self._make.pid)
-        for pid in doomed:
-            os.kill(pid, signal.SIGSTOP)
-        for pid in doomed:
-            os.kill(pid, signal.SIGKILL)
-        self._make.wait(timeout=10)
-
-
-def descendants(pid: int) -> list[int]:
-    """A process and what it started, the eldest first."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found = [pid]
-    for parent in found:
-        found += children.get(parent, [])
-    return found
+        end(self._make, grace_s=0)

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.cluster.judge import Match, Report, Run, Stored, percentile, report
 from tests.conftest import ROOT, Lab, left, poll
+from tests.processes import end, start
 
 MATCHES = 40
 TABLES = 48  # between two matches players take a moment
@@ -87,7 +88,7 @@ class Load:
             command += ["--edge", address]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "app"), str(ROOT)))}
         with self._errors.open("w") as errors:
-            self._process = subprocess.Popen(
+            self._process = start(
                 command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors
             )
         poll(lambda: len(self.matches_now()) >= MATCHES, within_s=60, what=f"{MATCHES} matches at a time")
@@ -98,8 +99,7 @@ class Load:
             self._check()
             assert self.drills <= self._judged, f"nobody judged {self.drills - self._judged}"
         finally:
-            self._process.kill()
-            self._process.wait()
+            end(self._process, grace_s=0)
 
     @property
     def run(self) -> Run:

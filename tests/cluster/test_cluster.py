@@ -6,7 +6,6 @@ drill is judged when its matches are over: in `test_players.py`, after all of th
 """
 
 import math
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from tests.cluster.drills import Playbook, Releases, current, refused, running
 from tests.cluster.judge import Resumed, percentile, resumed
 from tests.cluster.load import MATCHES, Load, primary, stored, takes_writes
 from tests.conftest import Lab, poll, recap
+from tests.processes import run
 
 TAKEOVER_S = 8.0
 WRITES_S = 60.0
@@ -196,7 +196,7 @@ def without_ssh(lab: Lab, host: str, *, but_from: str) -> Iterator[None]:
         yield
     finally:
         ssh, *words = lab.ssh(host, "systemctl stop drill.timer drill.service; nft delete table inet drill")
-        subprocess.run([ssh, "-J", but_from, *words], timeout=30, check=True)
+        run([ssh, "-J", but_from, *words], timeout_s=30, check=True)
         poll(answers, within_s=10, what=f"{host} to be back")
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from tests.conftest import ENVIRONMENT, ROOT, Lab
 from tests.drills.board import Board, Notice
 from tests.drills.model import Fault, Kind, noise
+from tests.processes import end, run, start
 
 PRELUDE: Final = (Path(__file__).parent / "prelude.sh").read_text()
 RUN: Final = "script=$(mktemp); cat > $script; sh $script < /dev/null; status=$?; rm $script; exit $status"
@@ -67,10 +68,8 @@ class Driller:
             return
         settings = {"LAB": self.lab.name, "TOPOLOGY": self.lab.topology, "PUBLISH": "0", "STATE": str(self.lab.state)}
         settings |= {"HOST": self.host(fault), "PYTHON": sys.executable, "WORLD": self.lab.address("world")}
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", commands],
-            cwd=ROOT, env=ENVIRONMENT | settings, capture_output=True, text=True, timeout=COMMAND_S, check=False,
-        )  # fmt: skip
+        shell = ["bash", "-euo", "pipefail", "-c", commands]
+        done = run(shell, cwd=ROOT, env=ENVIRONMENT | settings, timeout_s=COMMAND_S)
         assert done.returncode == 0, f"{commands} exited {done.returncode}: {(done.stdout + done.stderr)[-3000:]}"
 
     def drill(self, fault: Fault) -> Outcome:
@@ -285,7 +284,7 @@ def swarm(lab: Lab, *, matches: int, pages: float) -> Iterator[Path]:
     for edge in lab.hosts("edge"):
         command += ["--edge", lab.address(edge)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "app"), str(ROOT)))}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = start(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         yield log
     finally:
@@ -294,5 +293,4 @@ def swarm(lab: Lab, *, matches: int, pages: float) -> Iterator[Path]:
         try:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=10)
+            end(process, grace_s=0)

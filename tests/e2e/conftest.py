@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, WebError, sync_playwright
 
 from tests.conftest import Lab
+from tests.processes import run
 
 ARGUMENTS = [
     "--disable-gpu",
@@ -50,7 +50,7 @@ def trust(home: Path, authority: Path) -> None:
     store = home / ".pki" / "nssdb"
     store.mkdir(parents=True)
     for arguments in (["-N", "--empty-password"], ["-A", "-n", "Matchpoint lab", "-t", "C,,", "-i", str(authority)]):
-        subprocess.run(["certutil", "-d", f"sql:{store}", *arguments], check=True)
+        run(["certutil", "-d", f"sql:{store}", *arguments], check=True)
 
 
 def foreign(error: WebError) -> bool:

@@ -7,10 +7,11 @@ last. Nothing here changes a host.
 
 import json
 import os
+import shlex
 import socket
 import ssl
-import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,9 +22,11 @@ from typing import Any
 import pytest
 import testinfra
 
+from tests.processes import run
+
 ROOT = Path(__file__).resolve().parents[2]
-# One connection a host and not one a command. As short as Ansible's, because names of sockets may have 107 characters
-CONTROL_PATH = Path("~/.ansible/cp").expanduser() / "verify-%%C"  # testinfra formats it once more
+# One connection a host and not one a command. Short names, because a socket's path may have 107 characters
+CONTROL_PATHS = ROOT / ".cache/ansible/cp"
 WIRING = [
     "ansible_host", "ansible_user", "ansible_port", "ssh_port", "ansible_ssh_private_key_file",
     "ansible_ssh_common_args", "group_names", "host_published", "host_address", "host_private_address", "host_links",
@@ -106,7 +109,7 @@ def site_read(inventory: str) -> Site:
         "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer",
         "ANSIBLE_STRATEGY": "linear",
     }
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    done = run(command, env=environment, cwd=ROOT, timeout_s=120)
     if done.returncode:
         raise pytest.UsageError(f"Ansible cannot read {inventory}:\n{(done.stderr or done.stdout)[-3000:]}")
     report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
@@ -124,13 +127,14 @@ def site_read(inventory: str) -> Site:
 @cache
 def connect(inventory: str, name: str) -> Any:
     facts = site_read(inventory).hosts[name]
-    CONTROL_PATH.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    CONTROL_PATHS.mkdir(parents=True, exist_ok=True, mode=0o700)
     user = f"{facts['ansible_user']}@" if facts["ansible_user"] else ""
+    where = f"{user}{facts['ansible_host']}:{facts['ansible_port'] or 22}"
     return testinfra.get_host(
-        f"ssh://{user}{facts['ansible_host']}:{facts['ansible_port'] or 22}",
-        ssh_identity_file=facts["ansible_ssh_private_key_file"] or None,
+        f"ssh://{where}",
+        ssh_identity_file=shlex.quote(key) if (key := facts["ansible_ssh_private_key_file"]) else None,
         ssh_extra_args=facts["ansible_ssh_common_args"] or None,
-        controlpath=CONTROL_PATH,
+        controlpath=shlex.quote(f'"{CONTROL_PATHS}/v{zlib.crc32(where.encode()):08x}"'),  # for the shell, and for ssh
         sudo=True,
     )
 

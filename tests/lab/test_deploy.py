@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ENVIRONMENT, ROOT, Check, Lab, poll, recap
+from tests.processes import output, started
 
 LOCK = "/run/matchpoint/deploy.lock"
 SPOILT = "/opt/matchpoint/releases/spoilt"
@@ -89,13 +90,8 @@ def releases(site: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
     first = link(site, "current")
     tree = app_copy(tmp_path_factory.mktemp("second"), "manage.py", "# another release\n")
     command = ["make", "-C", str(ROOT), "deploy", "TAGS=app", f"MATCHPOINT_APP={tree}", f"LAB={site.name}", "PUBLISH=0"]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True
-    ) as deploy:
-        try:
-            poll(lambda: len(set(running(site))) == 2, within_s=300, what="some of the workers to be moved")
-        finally:
-            os.killpg(deploy.pid, signal.SIGKILL)
+    with started(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT, grace_s=0):
+        poll(lambda: len(set(running(site))) == 2, within_s=300, what="some of the workers to be moved")
     assert link(site, "current") == first
     assert is_locked(site), "a playbook that is killed cannot give its lock back"
     output = site.make("deploy", "TAGS=base,firewall")
@@ -165,12 +161,10 @@ def test_lock_of_somebody_else_stops_a_playbook(site: Lab, releases: tuple[str, 
 def test_playbook_that_is_told_to_end_gives_its_lock_back(site: Lab, number: signal.Signals) -> None:
     make = ["make", "-C", str(ROOT), "deploy", "TAGS=base,firewall", f"LAB={site.name}", "PUBLISH=0"]
     command = ["env", "--default-signal", *make]  # nohup would have it ignored
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT, start_new_session=True
-    ) as deploy:
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT) as deploy:
         poll(lambda: is_locked(site), within_s=60, every_s=0.2, what="the lock to be taken")
         os.killpg(deploy.pid, number)
-        told, _ = deploy.communicate(timeout=60)
+        told, _ = output(deploy, timeout_s=60)
     assert deploy.returncode != 0
     poll(lambda: not is_locked(site), within_s=30, what=f"the lock to be given back: {told[-2000:]}")
 

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests.conftest import ROOT, TEST_LAB, Lab, booted, poll
+from tests.processes import run, started
 
 TOPOLOGIES = ROOT / "docker" / "lab" / "topologies"
 DRIVER = [sys.executable, "docker/lab/lab.py", "--lab"]
@@ -24,7 +25,7 @@ SITE = "getent ahostsv4 matchpoint.localhost | awk '{print $1}' | sort -u"
 def lab_up(topology: str = "single", **environment: str) -> subprocess.CompletedProcess[str]:
     command = [*DRIVER, f"{TEST_LAB}-none", "up", "--topology", topology]
     variables = {**os.environ, **environment}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env=variables)
+    return run(command, cwd=ROOT, env=variables)
 
 
 @pytest.fixture
@@ -87,11 +88,10 @@ def test_lab_names_where_to_go_when_there_is_no_docker(tmp_path: Path) -> None:
 
 def test_host_that_reboots_itself_comes_back_at_its_address(pair: Lab) -> None:
     before = pair.run("pg2", BOOTED_AT)
-    subprocess.run(pair.ssh("pg2", "systemctl reboot"), capture_output=True, timeout=60, check=False)
+    run(pair.ssh("pg2", "systemctl reboot"))
 
     def booted_at() -> str:
-        done = subprocess.run(pair.ssh("pg2", BOOTED_AT), capture_output=True, text=True, timeout=60, check=False)
-        return done.stdout.strip()
+        return run(pair.ssh("pg2", BOOTED_AT)).stdout.strip()
 
     poll(lambda: booted_at() not in ("", before), within_s=60, what="pg2 to boot again")
 
@@ -161,10 +161,7 @@ def test_console_is_reached_where_it_listens(pair: Lab) -> None:
     pair.run("pg1", serve.format("console", "127.9.8.7"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    tunnel = subprocess.Popen(
-        [*DRIVER, pair.name, "console", "prometheus", "--port", str(port)],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    command = [*DRIVER, pair.name, "console", "prometheus", "--port", str(port)]
 
     def fetch() -> str:
         try:
@@ -173,10 +170,9 @@ def test_console_is_reached_where_it_listens(pair: Lab) -> None:
             return ""
 
     try:
-        assert poll(fetch, within_s=30, what="the tunnel") == "pg1"
+        with started(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            assert poll(fetch, within_s=30, what="the tunnel") == "pg1"
     finally:
-        tunnel.terminate()
-        tunnel.wait(timeout=10)
         pair.run("pg1", "systemctl stop console")
 
 
@@ -200,8 +196,5 @@ def inventory_of(lab: Lab) -> dict:
     environment = os.environ | {"MATCHPOINT_LAB": lab.name, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg")}
     engine = ROOT / ".lab/engine.env"
     environment |= dict(line.split("=", 1) for line in engine.read_text().split())
-    done = subprocess.run(
-        [program, "-i", "inventories/lab", "--list"], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=60, check=True,
-    )  # fmt: skip
+    done = run([program, "-i", "inventories/lab", "--list"], cwd=ROOT, env=environment, check=True)
     return json.loads(done.stdout)

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import re
-import subprocess
 import tarfile
 import threading
 from collections import Counter
@@ -17,6 +16,7 @@ import pytest
 
 from tests.conftest import Lab, poll
 from tests.edges import on_disk, renew, served, status
+from tests.processes import run
 
 ROOT = Path(__file__).parents[2]
 RELEASES = ROOT / ".cache/releases"
@@ -28,7 +28,7 @@ def broken_release(site: Lab) -> str:
     """The release of the lab, with workers that do not start."""
     name = "broken000000"
     current = site.run("mp1", "basename $(readlink /opt/matchpoint/current)")
-    good = subprocess.run(["zstd", "-dc", RELEASES / f"{current}.tar.zst"], capture_output=True, check=True).stdout
+    good = run(["zstd", "-dc", RELEASES / f"{current}.tar.zst"], text=False, check=True).stdout
     out = io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(good)) as source, tarfile.open(fileobj=out, mode="w") as target:
         for entry in source:
@@ -43,7 +43,7 @@ def broken_release(site: Lab) -> str:
             entry.size = len(content)
             target.addfile(entry, io.BytesIO(content))
     archive = RELEASES / f"{name}.tar.zst"
-    subprocess.run(["zstd", "-q", "-f", "-", "-o", archive], input=out.getvalue(), check=True)
+    run(["zstd", "-q", "-f", "-", "-o", archive], stdin=out.getvalue(), text=False, check=True)
     yield name
     archive.unlink()
     site.run("mp1", f"rm -rf /opt/matchpoint/releases/{name}")

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from tests.processes import run
 from tests.roles.test_wiring import ROOT, wiring
 from tests.rules.model import role_template
 
@@ -119,10 +120,10 @@ def test_a_key_is_made_once_as_ssh_keygen_would(tmp_path):
         "PATH": "/usr/bin:/bin",
     }
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = run(command, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
     public = (tmp_path / "key.pub").read_text().split()[:2]
-    derived = subprocess.run(["ssh-keygen", "-y", "-f", tmp_path / "key"], capture_output=True, text=True, check=True)
+    derived = run(["ssh-keygen", "-y", "-f", tmp_path / "key"], check=True)
     assert derived.stdout.split()[:2] == public
     assert public[1] in done.stdout
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600

@@ -2,11 +2,11 @@
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.processes import run
 from tests.rules.model import role_template
 
 PLAYED = "import os, sys; print(sys.argv[1:], os.environ['MATCHPOINT_DOMAIN'])"
@@ -36,11 +36,11 @@ class Canary:
         program = self.root / "canary"
         program.write_text(text.replace("/var/lib/prometheus/node-exporter", str(self.page.parent)))
         environment = os.environ | {"MATCHPOINT_DOMAIN": "pong.example.com"}
-        done = subprocess.run(["sh", program], capture_output=True, text=True, env=environment, timeout=60)
+        done = run(["sh", program], env=environment)
         assert done.returncode == 0, done.stderr
         self.said = done.stderr
         assert [path.name for path in self.page.parent.iterdir()] == ["canary.prom"]
-        checked = subprocess.run(["promtool", "check", "metrics"], input=self.page.read_bytes(), capture_output=True)
+        checked = run(["promtool", "check", "metrics"], stdin=self.page.read_text())
         assert checked.returncode == 0, checked.stderr
         found = re.findall(r"^matchpoint_canary_last_(\w+) (\S+)$", self.page.read_text(), re.MULTILINE)
         return {name: float(value) for name, value in found}

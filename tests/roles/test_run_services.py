@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import run
 from tests.rules.model import ROOT
 
 MODULE = ROOT / "ansible/plugins/modules/run_services.py"
@@ -64,10 +64,8 @@ class Host:
         """What the module answers."""
         arguments = {"services": services, "marks": str(self.marks)} | options
         environment = os.environ | {"PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
-        done = subprocess.run(
-            [sys.executable, MODULE], input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True,
-            text=True, check=False, umask=0o077, env=environment,
-        )  # fmt: skip
+        given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+        done = run([sys.executable, MODULE], stdin=given, umask=0o077, env=environment)
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
 

@@ -1,13 +1,14 @@
 """Every role keeps the same promises: documented, typed, few settings, no knowledge of other roles."""
 
 import re
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -121,5 +122,5 @@ def test_templates_say_who_owns_the_file(role):
 
 
 def test_role_docs_are_up_to_date():
-    done = subprocess.run([sys.executable, ROOT / "ansible/role_docs.py", "--check"], capture_output=True, text=True)
+    done = run([sys.executable, ROOT / "ansible/role_docs.py", "--check"])
     assert done.returncode == 0, done.stdout

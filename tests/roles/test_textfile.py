@@ -1,11 +1,11 @@
 """What is known on disk alone becomes metrics that Prometheus can read, whole or not at all."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.rules.model import role_template, run
 
 CONSTANTS = [
@@ -42,7 +42,7 @@ class Collector:
         done = run("sh", program)
         assert done.returncode == 0, done.stderr
         (page,) = self.folder.iterdir()
-        checked = subprocess.run(["promtool", "check", "metrics"], input=page.read_bytes(), capture_output=True)
+        checked = processes.run(["promtool", "check", "metrics"], stdin=page.read_text())
         assert checked.returncode == 0, checked.stderr
         assert page.stat().st_mode & 0o777 == 0o644, "the node exporter could not read it"
         samples = [line.rpartition(" ") for line in page.read_text().splitlines() if not line.startswith("#")]

@@ -3,7 +3,6 @@
 import json
 import os
 import stat
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from cryptography import x509
+
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = yaml.safe_load((ROOT / "inventories/single/group_vars/all.yml").read_text())
@@ -21,7 +22,7 @@ HOSTS = {"data": ("192.0.2.1", "db", "cache"), "app1": ("192.0.2.2", "app"), "ap
 def ansible(program, *arguments, **environment):
     command = [str(Path(sys.executable).with_name(program)), *map(str, arguments)]
     settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_STRATEGY": "linear"}
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | settings | environment, check=False)
+    return run(command, env=os.environ | settings | environment)
 
 
 def wiring(inventory, *names, **environment):

@@ -4,11 +4,11 @@ import getpass
 import grp
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from tests.processes import run
 from tests.rules.model import ROOT
 
 MODULE = ROOT / "ansible/plugins/modules/write_files.py"
@@ -18,10 +18,7 @@ OURS = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 def write(*files: dict[str, Any], **options: Any) -> dict[str, Any]:
     """What the module answers."""
     arguments = OURS | {"files": [one | {"path": str(one["path"])} for one in files]} | options
-    done = subprocess.run(
-        [sys.executable, MODULE], input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), capture_output=True, text=True,
-        check=False, umask=0o077,
-    )  # fmt: skip
+    done = run([sys.executable, MODULE], stdin=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), umask=0o077)
     assert done.stdout, done.stderr
     return json.loads(done.stdout)
 

@@ -4,7 +4,6 @@ import html
 import json
 import re
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import yaml
 from aiosmtpd.controller import Controller
 
 from tests.conftest import poll
+from tests.processes import end, start
 from tests.rules.model import ROOT, TEMPLATES, role_template, role_value
 
 DEADLINE_S = 30.0
@@ -65,7 +65,7 @@ def running(config: dict[str, Any], folder: Path) -> Iterator[Alertmanager]:
     ]  # fmt: skip
     with requests.Session() as session, (folder / "log").open("w") as log:
         session.trust_env = False
-        process = subprocess.Popen(command, cwd=ROOT / ".tools", stdout=log, stderr=log)  # its own templates are below
+        process = start(command, cwd=ROOT / ".tools", stdout=log, stderr=log)  # its own templates are below
 
         def ready() -> bool:
             assert process.poll() is None, (folder / "log").read_text()[-2000:]
@@ -78,8 +78,7 @@ def running(config: dict[str, Any], folder: Path) -> Iterator[Alertmanager]:
             wait_for(ready, "Alertmanager")
             yield Alertmanager(f"http://127.0.0.1:{port}", session)
         finally:
-            process.terminate()
-            process.wait(timeout=30)
+            end(process, grace_s=30)
 
 
 def deployed(folder: Path, **settings: Any) -> dict[str, Any]:

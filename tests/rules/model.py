@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from tests import processes
 from tests.rules.promql import fill_in
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ def code_blocks(markdown: str, kind: str) -> list[str]:
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, check=False)
+    return processes.run(command)
 
 
 def role_vars(role: str) -> dict[str, Any]:

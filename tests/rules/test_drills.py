@@ -1,12 +1,12 @@
 """Every alert has a fault that fires it, and what judges the drills judges right."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests import processes
 from tests.drills import __main__ as drills
 from tests.drills import model, profile, report
 from tests.drills.board import Notice, from_mail, from_pager
@@ -53,7 +53,7 @@ def test_fault_is_made_and_mended_and_names_alerts_that_exist(fault: Fault) -> N
     assert set(fault.company) <= {kind.alert for kind in kinds()}
     assert all(len(reason) > 10 for reason in fault.company.values())
     for commands in (fault.setup, fault.inject, fault.repair):
-        done = subprocess.run(["sh", "-n"], input=PRELUDE + commands, text=True, capture_output=True, check=False)
+        done = processes.run(["sh", "-n"], stdin=PRELUDE + commands)
         assert done.returncode == 0, done.stderr
 
 
@@ -68,7 +68,7 @@ def test_services_are_stopped_with_true_timings() -> None:
 
 
 def test_prelude_is_good_shell() -> None:
-    done = subprocess.run(["sh", "-n"], input=PRELUDE, text=True, capture_output=True, check=False)
+    done = processes.run(["sh", "-n"], stdin=PRELUDE)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,6 +1,5 @@
 import gettext
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from accounts.models import User
 from live.records import FinishedMatch
 from matches import views
 from matches.services import match_finish
+from tests.processes import run
 
 pytestmark = pytest.mark.django_db
 
@@ -164,7 +164,7 @@ def test_pages_speak_the_language_of_the_browser_or_the_chosen_one(client: Clien
 @pytest.mark.skipif(shutil.which("msgfmt") is None, reason="needs msgfmt (apt: gettext)")
 def test_the_compiled_translations_are_those_of_the_sources(tmp_path: Path) -> None:
     for source in Path(settings.LOCALE_PATHS[0]).glob("*/LC_MESSAGES/*.po"):
-        subprocess.run(["msgfmt", "--check-format", "-o", tmp_path / "new.mo", source], check=True)
+        run(["msgfmt", "--check-format", "-o", tmp_path / "new.mo", source], check=True)
         catalogues = []
         for compiled in (source.with_suffix(".mo"), tmp_path / "new.mo"):
             with compiled.open("rb") as file:

@@ -24,6 +24,7 @@ from django.db.utils import ConnectionHandler
 
 from matchpoint.postgresql import base
 from matchpoint.settings.environment import postgres
+from tests.processes import Program, output, run, start
 
 APP = Path(__file__).parents[3] / "app"
 # Out of a wheel, so that the tests need no server on this machine
@@ -57,7 +58,7 @@ class Server:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self._prefix, str(self._programs / program), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd="/")
+        done = run(command, timeout_s=120, cwd="/")
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self) -> None:
@@ -230,7 +231,7 @@ def test_of_several_hosts_the_one_that_can_be_written_to_is_used(server: Server)
         plain.ask("SELECT pg_reload_conf()")
 
 
-def migrate(server: Server, name: str, *options: str) -> subprocess.Popen[str]:
+def migrate(server: Server, name: str, *options: str) -> Program:
     """`manage.py migrate` on a database of its own name."""
     connection = psycopg2.connect(host="127.0.0.1", port=server.port, user="matchpoint", dbname="postgres")
     connection.autocommit = True
@@ -242,14 +243,14 @@ def migrate(server: Server, name: str, *options: str) -> subprocess.Popen[str]:
         "MATCHPOINT_ENV": "test",
         "MATCHPOINT_DATABASE_URL": f"postgres://matchpoint@127.0.0.1:{server.port}/{name}",
     }
-    return subprocess.Popen(
+    return start(
         [sys.executable, str(APP / "manage.py"), "migrate", "--no-color", *options],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
-    out, err = process.communicate(timeout=240)
+def outcome(process: Program) -> tuple[int, str]:
+    out, err = output(process, timeout_s=100)
     return process.returncode, out + err
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from matchpoint.settings.environment import postgres
+from tests.processes import run
 
 APP = Path(__file__).parents[3] / "app"
 PRODUCTION = {
@@ -25,15 +26,8 @@ REQUIRED = [name for name in PRODUCTION if name != "MATCHPOINT_ENV"]
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MATCHPOINT_")}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env=clean | environment | {"DJANGO_SETTINGS_MODULE": "matchpoint.settings"},
-        cwd=APP,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    settings = {"DJANGO_SETTINGS_MODULE": "matchpoint.settings"}
+    return run([sys.executable, *arguments], env=clean | environment | settings, cwd=APP)
 
 
 def load(**environment: str) -> subprocess.CompletedProcess[str]:

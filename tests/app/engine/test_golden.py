@@ -1,12 +1,12 @@
 """The two engines agree, and the file that proves it is current."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.app.golden import generate
+from tests.processes import run
 
 HERE = Path(__file__).parent
 
@@ -18,5 +18,5 @@ def test_golden_matches_are_what_the_rules_play_today() -> None:
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node to run the JavaScript rules")
 def test_javascript_rules_repeat_the_golden_matches() -> None:
     files = sorted(HERE.glob("*.test.mjs"))
-    run = subprocess.run(["node", "--test", *files], capture_output=True, text=True, timeout=60, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
+    done = run(["node", "--test", *files])
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 import pytest
 from fakeredis import TcpFakeServer
 from redis import Redis
+
+from tests.processes import run, started
 
 APP = Path(__file__).parents[3] / "app"
 KEY = "mp:worker:alpha-8101"
@@ -28,13 +29,9 @@ def valkey() -> Iterator[Redis]:
 
 
 def obituary(url: str, *options: str, worker: str = "alpha-8101") -> str:
-    done = subprocess.run(
+    done = run(
         [sys.executable, *options, "-m", "live.obituary", worker],
         env=os.environ | {"PYTHONPATH": str(APP), "MATCHPOINT_VALKEY_URL": url},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
@@ -45,8 +42,8 @@ def url_of(client: Redis, database: int = 0) -> str:
 
 
 def dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
+    with started([sys.executable, "-c", ""]) as process:
+        process.wait(timeout=60)
     return process.pid
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 import websockets
 
+from tests.processes import end, run, start
+
 MANAGE = Path(__file__).parents[3] / "app" / "manage.py"
 
 
@@ -38,7 +40,7 @@ class Site:
         self.log = state / "log"
         environment = os.environ | {"MATCHPOINT_ENV": "play", "MATCHPOINT_STATE_DIR": str(state)}
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
+            self.process = start(
                 [sys.executable, str(MANAGE), "play", "--port", str(self.port)],
                 env=environment, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
@@ -84,10 +86,13 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("play"))
-    site.wait_until_ready()
-    yield site
-    site.process.send_signal(signal.SIGTERM)
-    site.process.wait(timeout=30)
+    try:
+        site.wait_until_ready()
+        yield site
+        site.process.send_signal(signal.SIGTERM)
+        site.process.wait(timeout=30)
+    finally:
+        end(site.process)
 
 
 async def code_of_close(match: Any) -> int | None:
@@ -179,9 +184,7 @@ async def test_a_client_that_does_not_read_makes_the_sender_wait() -> None:
 async def test_a_taken_port_is_explained(site: Site, tmp_path: Path) -> None:
     environment = os.environ | {"MATCHPOINT_ENV": "play", "MATCHPOINT_STATE_DIR": str(tmp_path)}
     command = [sys.executable, str(MANAGE), "play", "--port", str(site.port)]
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = await asyncio.to_thread(run, command, env=environment)
     assert done.returncode == 1
     assert f"port {site.port}" in done.stderr
     assert "Try another port" in done.stderr

@@ -24,6 +24,7 @@ from live.records import FinishedMatch, MatchSpec, PlayerSpec
 from live.tokens import seat_token
 from tests.app.ports import free_ports
 from tests.conftest import poll
+from tests.processes import Program, end, run, start
 
 APP = Path(__file__).parents[3] / "app"
 ORIGIN = "http://testserver"
@@ -36,7 +37,7 @@ class Hall:
         self.folder = folder
         self.server = TcpFakeServer(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self.server.server_address[1]}/0"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Program] = {}
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
@@ -54,17 +55,14 @@ class Hall:
     def start(self, port: int, role: str = "live") -> str:
         name = f"hall-{port}"
         with (self.folder / f"{name}.log").open("a") as log:
-            self.processes[name] = subprocess.Popen(
+            self.processes[name] = start(
                 [sys.executable, "-m", "matchpoint.serve", role, "--port", str(port)],
                 env=self.environment, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         return name
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *command],
-            env=self.environment, cwd=APP, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        return run([sys.executable, *command], env=self.environment, cwd=APP)
 
     async def ask(self, call: Callable[[Directory], Any]) -> Any:
         client = Redis.from_url(self.url, decode_responses=True)
@@ -97,8 +95,7 @@ class Hall:
 
     def close(self) -> None:
         for process in self.processes.values():
-            process.kill()
-            process.wait()
+            end(process, grace_s=0)
         self.server.shutdown()
         self.server.server_close()
 
@@ -210,8 +207,7 @@ async def test_a_worker_that_is_killed_costs_a_rally_and_no_point(hall: Hall) ->
     await hall.until_alive(first, second)
     tables, games = await tables_at(hall, 4, points=2)
 
-    hall.processes[first].kill()
-    hall.processes[first].wait()
+    end(hall.processes[first], grace_s=0)
     assert "is gone" in (await asyncio.to_thread(hall.run, "-m", "live.obituary", first)).stdout
     hall.start(ports[0])
     await asyncio.gather(*games)

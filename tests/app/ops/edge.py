@@ -24,11 +24,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.app.ports import free_ports, listens
-from tests.conftest import poll
+from tests.conftest import ROOT, poll
+from tests.processes import Program, started
 
 ROLE = Path(__file__).parents[3] / "roles/nginx"
 NAME = "localhost"
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
+TYPES = "text/html html; text/css css; application/javascript js; image/svg+xml svg;"
+NGINX = shutil.which("nginx", path=f"{ROOT / '.tools/bin'}:/usr/sbin:/usr/bin:/sbin:/bin")
 
 
 class _Console(BaseHTTPRequestHandler):
@@ -161,6 +163,7 @@ def _rendered(folder: Path, ports: list[int], web: list[str], consoles: dict[str
             ("/var/lib/nginx", str(folder)),
             ("/run/nginx.pid", f"{folder}/nginx.pid"),
             ("include /etc/nginx/modules-enabled/*.conf;", "daemon off;"),
+            ("include /etc/nginx/mime.types;", f"types {{ {TYPES} }}"),  # of a package that this machine may not have
             ("user www-data;", "user root;"),  # folders of tests are their owner's alone
             ("brotli_static on;", ""),
             ("http2 on;", ""),
@@ -179,8 +182,7 @@ def _rendered(folder: Path, ports: list[int], web: list[str], consoles: dict[str
 @contextmanager
 def edge(folder: Path, web: list[str], *, dead: tuple[str, ...] = ()) -> Iterator[Edge]:
     """nginx before `web`, with three consoles; of those named in `dead`, the first of two addresses does not answer."""
-    if NGINX is None:
-        pytest.skip("no nginx on this machine (apt install nginx): its configuration is tested on the lab alone")
+    assert NGINX, "there is no nginx: `docker/lab/bootstrap.sh rules` takes it out of its package"
     consoles = {name: Console(name) for name in ("grafana", "prometheus", "alertmanager")}
     addresses = {
         name: ["127.0.0.1:9", console.address] if name in dead else [console.address]
@@ -191,18 +193,17 @@ def edge(folder: Path, web: list[str], *, dead: tuple[str, ...] = ()) -> Iterato
     ports = free_ports(3)
     _rendered(folder, ports, web, addresses)
     command = [NGINX, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with started(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             _await(ports[0], process, folder)
             yield Edge(ports[0], folder, consoles)
         finally:
-            process.terminate()
             for console in consoles.values():
                 console.shutdown()
                 console.server_close()
 
 
-def _await(port: int, process: subprocess.Popen[str], folder: Path) -> None:
+def _await(port: int, process: Program, folder: Path) -> None:
     log = folder / "error.log"
 
     def ready() -> bool:

@@ -15,6 +15,7 @@ import pytest
 from tests.app.ports import free_ports, listens
 from tests.app.status.conftest import FakePrometheus
 from tests.conftest import ROOT, poll
+from tests.processes import end, run, start
 
 NAME = "pong.example.com"
 
@@ -68,11 +69,11 @@ def port(tmp_path: Path, holes: tuple[Hole, Hole], prometheus: FakePrometheus) -
     }
     app = ROOT / "app"
     collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-    subprocess.run(collect, cwd=app, env=environment, check=True)
+    run(collect, cwd=app, env=environment, check=True)
     serve = [sys.executable, "-m", "matchpoint.serve", "web", "--port", str(port)]
     log = tmp_path / "log"
     with log.open("w") as file:
-        process = subprocess.Popen(
+        process = start(
             serve, cwd=app, env=environment | {"MATCHPOINT_ENV": "production"}, stdout=file, stderr=subprocess.STDOUT
         )
 
@@ -84,8 +85,7 @@ def port(tmp_path: Path, holes: tuple[Hole, Hole], prometheus: FakePrometheus) -
         poll(ready, within_s=60, every_s=0.05, what=f"the worker to listen ({log})")
         yield port
     finally:
-        process.terminate()
-        process.wait(timeout=90)
+        end(process, grace_s=60)
 
 
 def get(port: int, path: str) -> tuple[int, str]:

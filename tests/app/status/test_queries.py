@@ -1,7 +1,6 @@
 """The queries of the page mean what it says, by promtool, on what the rules record."""
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import yaml
 
 from status.measure import AVAILABLE, BEST_LATELY, COUNT, ERRORS, LATENCY, RECORDED, RESULTS_WAITING, WAYS
 from tests.conftest import ROOT
+from tests.processes import run
 
 PROMTOOL = shutil.which("promtool", path=f"{ROOT}/.tools/bin:/usr/bin")
 
@@ -82,5 +82,5 @@ def test_queries_read_what_the_rules_record(tmp_path: Path) -> None:
     }
     path = tmp_path / "queries.yml"
     path.write_text(yaml.safe_dump(test))
-    done = subprocess.run([str(PROMTOOL), "test", "rules", path], capture_output=True, text=True, check=False)
+    done = run([PROMTOOL, "test", "rules", path])
     assert done.returncode == 0, done.stdout + done.stderr
