@@ -27,3 +27,8 @@ def ask(host: Any, *paths: str) -> list[Any]:
     answer = host.run(f"printf %s {shlex.quote(request)} | python3 -c {shlex.quote(ASK)}")
     assert answer.rc == 0, answer.stderr
     return [one["data"] for one in json.loads(answer.stdout)]
+
+
+def is_broken(text: str) -> bool:
+    """Whether an annotation is one whose template failed: Prometheus sends it nevertheless, and says so inside."""
+    return any(mark in text for mark in ("error expanding template", "<no value>", "{{"))

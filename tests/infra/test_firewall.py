@@ -95,4 +95,4 @@ def test_rules_come_back_with_a_reboot(host):
     unit = host.service("matchpoint-firewall.service")
     assert unit.is_enabled
     assert unit.is_running
-    host.run_test("nft --check --file /etc/nftables-matchpoint.conf")
+    host.check_output("nft --check --file /etc/nftables-matchpoint.conf")

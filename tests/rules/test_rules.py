@@ -1,10 +1,14 @@
 """Rules are correct, tested, and say everything that on-call needs."""
 
 import re
+from pathlib import Path
 
 import promql_parser as promql
 import pytest
+import yaml
 
+from tests.every import every
+from tests.infra.promql import is_broken
 from tests.rules.contract import known
 from tests.rules.model import RULE_TESTS, RULES, Alert, alerts, rules, run
 from tests.rules.promql import nodes, selectors
@@ -15,11 +19,9 @@ OVER_COUNTERS = {"rate", "increase", "irate"}
 OVER_GAUGES = {"delta", "deriv", "idelta", "predict_linear"}
 COMPARISONS = {"==", "!=", ">", "<", ">=", "<="}
 
-ALL = pytest.mark.parametrize("alert", alerts(), ids=str)
+ALL = every(alerts())
 # Those about what is; Watchdog is about nothing, and budgets belong to the site and have tests of their own
-STATES = pytest.mark.parametrize(
-    "alert", [alert for alert in alerts() if alert.name != "Watchdog" and "slo:" not in alert.expr], ids=str
-)
+STATES = every(alert for alert in alerts() if alert.name != "Watchdog" and "slo:" not in alert.expr)
 
 
 def metrics(alert: Alert) -> set[str]:
@@ -36,9 +38,9 @@ def test_promtool_accepts_all_rules_and_finds_nothing_to_complain_about() -> Non
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
-def test_rules_fire_and_keep_quiet_when_they_should(path) -> None:
-    done = run("promtool", "test", "rules", path)
+@pytest.mark.timeout(400)  # a computation of 40 s, on a machine that may do other things
+def test_rules_fire_and_keep_quiet_when_they_should() -> None:
+    done = run("promtool", "test", "rules", *RULE_TESTS, timeout_s=380)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -103,7 +105,7 @@ def test_alert_says_what_on_call_needs(alert: Alert) -> None:
     assert not re.search(r"\$value", str(alert.labels)), "a value in a label makes a new alert of every change"
 
 
-@pytest.mark.parametrize("alert", [alert for alert in alerts() if alert.labels["severity"] == "page"], ids=str)
+@every(alert for alert in alerts() if alert.labels["severity"] == "page")
 def test_impact_of_a_page_is_for_players(alert: Alert) -> None:
     """It stands on the public status page, which leaves out those that name the inside."""
     impact = alert.annotations["impact"]
@@ -117,6 +119,24 @@ def test_figures_are_said_in_units(alert: Alert) -> None:
     bare = re.findall(r"\{\{ *\$value *\}\}", " ".join(alert.annotations.values()))
     is_ratio = any(isinstance(node, promql.BinaryExpr) and str(node.op) == "/" for node in nodes(alert.expr))
     assert not bare or not (is_ratio or "seconds" in alert.expr)
+
+
+@ALL
+def test_words_of_an_alert_are_not_taken_for_a_template_that_failed(alert: Alert) -> None:
+    """`make verify` reads what fires: while a budget burns that speaks of errors, and nothing is wrong with it."""
+    said = [re.sub(r"\{\{.*?\}\}", "1", text) for text in alert.annotations.values()]
+    assert not [text for text in said if is_broken(text)]
+
+
+def test_a_template_that_failed_is_found_in_what_prometheus_says(tmp_path: Path) -> None:
+    rule = {"alert": "New", "expr": "vector(1)", "annotations": {"summary": '{{ humanize "x" }}'}}
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "new", "rules": [rule]}]}))
+    claim = {"alertname": "New", "eval_time": "1m", "exp_alerts": [{"exp_annotations": {"summary": "x"}}]}
+    test = {"rule_files": ["rules.yml"], "tests": [{"interval": "1m", "alert_rule_test": [claim]}]}
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    done = run("promtool", "test", "rules", tmp_path / "test.yml")
+    assert done.returncode != 0
+    assert is_broken(done.stdout + done.stderr), done.stdout + done.stderr
 
 
 # How it asks
@@ -141,7 +161,7 @@ def test_windows_have_four_scrapes(alert: Alert) -> None:
     assert not short
 
 
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule.get("alert") or rule["record"]))
+@every(rules(), name=lambda rule: str(rule.get("alert") or rule["record"]))
 def test_rates_are_of_counters_and_trends_of_gauges(rule) -> None:
     for selector in selectors(str(rule["expr"])):
         types = {series.type for series in known().get(selector.name, [])}
