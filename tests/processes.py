@@ -28,7 +28,7 @@ def end(process: Program, *, grace_s: float = GRACE_S) -> None:
 
     Without grace it is as if the power had failed: nobody is asked, and nobody sees the others end.
     """
-    doomed = descendants(process.pid)
+    doomed = descendants(process.pid) if process.poll() is None else {}  # who has ended has no children any more
     if grace_s and process.poll() is None:
         _group(process, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

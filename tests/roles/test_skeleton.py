@@ -5,13 +5,14 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 import yaml
 
+from tests.every import every
 from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+ROLE = every(ROLES, name=lambda role: role.name)
 GROUPS = ("db", "cache", "app", "edge", "monitor")
 
 
@@ -33,11 +34,7 @@ def texts(role, *folders):
     return {path: path.read_text() for folder in folders for path in sorted((role / folder).rglob("*.yml"))}
 
 
-@pytest.fixture(params=ROLES, ids=lambda role: role.name)
-def role(request):
-    return request.param
-
-
+@ROLE
 def test_settings_are_the_documented_ones(role):
     defaults = load(role / "defaults/main.yml") or {}
     required = {name for name, option in options(role).items() if option.get("required")}
@@ -45,11 +42,13 @@ def test_settings_are_the_documented_ones(role):
     assert not required & set(defaults)
 
 
+@ROLE
 def test_settings_are_few_and_carry_the_name_of_the_role(role):
     assert len(options(role)) <= 15
     assert all(name.startswith(f"{role.name}_") for name in options(role))
 
 
+@ROLE
 def test_every_setting_has_a_type_and_a_description_to_the_leaf(role):
     def check(settings):
         for name, option in settings.items():
@@ -62,12 +61,14 @@ def test_every_setting_has_a_type_and_a_description_to_the_leaf(role):
         check(spec.get("options", {}))
 
 
+@ROLE
 def test_secrets_are_not_logged(role):
     for name, option in options(role).items():
         if re.search(r"_(password|secret)s?$", name):
             assert option.get("no_log") is True, name
 
 
+@ROLE
 def test_defaults_are_commented(role):
     """One by one, or as a group under one comment."""
     lines = (role / "defaults/main.yml").read_text().splitlines() if (role / "defaults/main.yml").exists() else []
@@ -76,11 +77,13 @@ def test_defaults_are_commented(role):
             assert above not in ("", "---"), f"{line} has no comment above it"
 
 
+@ROLE
 def test_no_facts_in_defaults_and_specs(role):
     for path in (role / "defaults/main.yml", role / "meta/argument_specs.yml"):
         assert "ansible_facts" not in (path.read_text() if path.exists() else "")
 
 
+@ROLE
 def test_role_reads_no_settings_of_another_role_and_names_no_group(role):
     others = "|".join(other.name for other in ROLES if other != role)
     for path, text in texts(role, "tasks", "handlers", "vars", "defaults").items():
@@ -91,6 +94,7 @@ def test_role_reads_no_settings_of_another_role_and_names_no_group(role):
             assert not re.search(rf"groups(\.|\[['\"])({'|'.join(GROUPS)})\b", text), path
 
 
+@ROLE
 def test_what_is_published_is_well_formed(role):
     published = load(role / "meta/publish.yml")
     assert published
@@ -99,21 +103,25 @@ def test_what_is_published_is_well_formed(role):
                              "scrape", "probes"}  # fmt: skip
 
 
+@ROLE
 def test_timers_are_published(role):
     """`make remove-host` stops what is published."""
     published = {timer for part in load(role / "meta/publish.yml").values() for timer in part.get("timers", [])}
     assert published >= {path.name.removesuffix(".j2") for path in role.rglob("*.timer*")}
 
 
+@ROLE
 def test_role_needs_no_other_role(role):
     assert not load(role / "meta/main.yml").get("dependencies")
 
 
+@ROLE
 def test_no_shell_no_lineinfile_no_ignored_errors(role):
     for path, text in texts(role, "tasks", "handlers").items():
         assert not re.search(r"builtin\.(shell|raw|lineinfile|replace|blockinfile)\b|ignore_errors", text), path
 
 
+@ROLE
 def test_templates_say_who_owns_the_file(role):
     exempt = {".acl.j2", ".json.j2"}  # formats without comments
     for path in (role / "templates").rglob("etc/**/*.j2"):

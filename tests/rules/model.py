@@ -72,8 +72,8 @@ def code_blocks(markdown: str, kind: str) -> list[str]:
     return re.findall(rf"^```sh {kind}\n(.*?)^```", markdown, re.MULTILINE | re.DOTALL)
 
 
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return processes.run(command)
+def run(*command: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    return processes.run(command, timeout_s=timeout_s)
 
 
 def role_vars(role: str) -> dict[str, Any]:

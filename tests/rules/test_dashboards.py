@@ -13,10 +13,11 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from monitoring.dashboards import build
 
+from tests.every import every
 from tests.rules.model import MONITORING, RUNBOOKS, alerts, dashboards, panels, queries, rules, run
 from tests.rules.promql import children, fill_in, groups, nodes, quantiles, selectors, tree
 
-BOARDS = pytest.mark.parametrize("board", dashboards().values(), ids=dashboards())
+BOARDS = every(dashboards().values(), name=lambda board: board["uid"])
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and not name.startswith("_")}
 KINDS = {"stat", "gauge", "bargauge", "timeseries", "heatmap", "state-timeline", "table"}
@@ -44,7 +45,7 @@ def targets(board: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]
     return [(panel, target) for panel in panels(board) for target in panel["targets"]]
 
 
-@pytest.mark.parametrize("name", build.DASHBOARDS)
+@every(build.DASHBOARDS)
 def test_committed_json_is_what_the_code_makes(name: str) -> None:
     assert build.render(name) == build.render(name)
     assert (MONITORING / "dashboards" / f"{name}.json").read_text() == build.render(name), (
@@ -253,7 +254,7 @@ def test_recorded_names_exist(board) -> None:
         assert {selector.name for selector in selectors(expr) if ":" in selector.name} <= recorded, expr
 
 
-@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+@every(RUNBOOKS, name=lambda path: path.stem)
 def test_panel_that_a_runbook_names_tells_of_its_alert(path: Path) -> None:
     front = yaml.safe_load(path.read_text().split("---")[1])
     (panel,) = [one for one in panels(dashboards()[front["dashboard"]]) if one["title"] == front["panel"]]

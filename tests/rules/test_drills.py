@@ -12,6 +12,7 @@ from tests.drills import model, profile, report
 from tests.drills.board import Notice, from_mail, from_pager
 from tests.drills.drill import PRELUDE, Outcome, strangers
 from tests.drills.model import Fault, Kind, faults, kinds, noise, seconds, unproven
+from tests.every import every
 from tests.rules.model import TEMPLATES, role_template, run
 
 MEASURED_AS_PROMISED = {"PostgresDown", "ValkeyDown", "NginxDown", "AppDown", "LiveDown", "SiteDown"}
@@ -21,12 +22,12 @@ def drilled() -> set[Kind]:
     return {kind for fault in faults() for kind in (*fault.kinds, *fault.late)}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind.severity == "page"], ids=str)
+@every(kind for kind in kinds() if kind.severity == "page")
 def test_every_page_has_a_fault(kind: Kind) -> None:
     assert kind in drilled(), f"add a fault to tests/drills/faults that fires {kind}"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind.severity == "ticket"], ids=str)
+@every(kind for kind in kinds() if kind.severity == "ticket")
 def test_every_ticket_has_a_fault_or_a_reason(kind: Kind) -> None:
     assert (kind in drilled()) != (str(kind) in unproven()), (
         f"{kind} needs a fault in tests/drills/faults, or a reason in _unproven.yml, and not both"
@@ -44,7 +45,7 @@ def test_alerts_without_a_fault_exist_and_say_why() -> None:
     assert all(len(reason) > 20 for reason in unproven().values())
 
 
-@pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.name)
+@every(faults(), name=lambda fault: fault.name)
 def test_fault_is_made_and_mended_and_names_alerts_that_exist(fault: Fault) -> None:
     assert fault.inject or fault.inject_here
     assert fault.repair or fault.repair_here
@@ -52,9 +53,9 @@ def test_fault_is_made_and_mended_and_names_alerts_that_exist(fault: Fault) -> N
     assert {*fault.kinds, *fault.late} <= set(kinds())
     assert set(fault.company) <= {kind.alert for kind in kinds()}
     assert all(len(reason) > 10 for reason in fault.company.values())
-    for commands in (fault.setup, fault.inject, fault.repair):
-        done = processes.run(["sh", "-n"], stdin=PRELUDE + commands)
-        assert done.returncode == 0, done.stderr
+    functions = [f"f{n}() {{\n:\n{text}\n}}\n" for n, text in enumerate((fault.setup, fault.inject, fault.repair))]
+    done = processes.run(["sh", "-n"], stdin="".join(functions))
+    assert done.returncode == 0, done.stderr
 
 
 def test_names_of_faults_are_not_used_twice() -> None:

@@ -2,10 +2,10 @@
 
 import re
 
-import pytest
 import yaml
 
 from tests.drills.model import faults
+from tests.every import every
 from tests.rules.model import ROOT, RUNBOOKS, Alert, alerts, code_blocks, dashboards, panels
 
 SECTIONS = [
@@ -20,7 +20,7 @@ SECTIONS = [
 WATCHED = r"Watched by ([^.]*)\."
 
 
-@pytest.mark.parametrize("alert", alerts(), ids=str)
+@every(alerts())
 def test_alert_links_a_runbook_and_a_dashboard_that_exist(alert: Alert) -> None:
     site = "https://{{ $externalLabels.site }}"
     assert alert.annotations["runbook_url"] == f"{site}/ops/runbooks/{alert.name}"
@@ -33,7 +33,7 @@ def test_alert_links_a_runbook_and_a_dashboard_that_exist(alert: Alert) -> None:
     assert link[1] in dashboards()
 
 
-@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+@every(RUNBOOKS, name=lambda path: path.stem)
 def test_runbook_belongs_to_an_alert_and_has_all_sections(path) -> None:
     text = path.read_text()
     front = yaml.safe_load(text.split("---")[1])
@@ -46,7 +46,7 @@ def test_runbook_belongs_to_an_alert_and_has_all_sections(path) -> None:
     assert f"\n# {path.stem}\n" in text, "mails point to this heading"
 
 
-@pytest.mark.parametrize("path", [path for path in RUNBOOKS if path.stem != "Watchdog"], ids=lambda path: path.stem)
+@every((path for path in RUNBOOKS if path.stem != "Watchdog"), name=lambda path: path.stem)
 def test_runbook_names_a_panel_that_names_its_alert(path) -> None:
     front = yaml.safe_load(path.read_text().split("---")[1])
     named = [panel for panel in panels(dashboards()[front["dashboard"]]) if panel["title"] == front["panel"]]
@@ -55,7 +55,7 @@ def test_runbook_names_a_panel_that_names_its_alert(path) -> None:
     assert re.search(rf"\b{path.stem}\b", watched), f"the panel {front['panel']} is not watched by it"
 
 
-@pytest.mark.parametrize("alert", alerts(), ids=str)
+@every(alerts())
 def test_alert_leads_to_the_dashboard_of_its_runbook(alert: Alert) -> None:
     (path,) = [path for path in RUNBOOKS if path.stem == alert.name]
     front = yaml.safe_load(path.read_text().split("---")[1])
@@ -65,7 +65,7 @@ def test_alert_leads_to_the_dashboard_of_its_runbook(alert: Alert) -> None:
     )
 
 
-@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+@every(RUNBOOKS, name=lambda path: path.stem)
 def test_runbook_has_commands_to_look_with_before_commands_that_change(path) -> None:
     text = path.read_text()
     assert code_blocks(text.split("## Most likely causes")[0], "check")
@@ -78,7 +78,7 @@ def test_runbook_has_commands_to_look_with_before_commands_that_change(path) -> 
         assert not re.search(changing, block), f"a check that changes something: {block}"
 
 
-@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+@every(RUNBOOKS, name=lambda path: path.stem)
 def test_runbook_names_the_drills_of_its_alert(path) -> None:
     of_it = {fault.name for fault in faults() if path.stem in {kind.alert for kind in (*fault.kinds, *fault.late)}}
     assert set(re.findall(r"make drill NAME=([a-z-]+)", path.read_text())) == of_it
@@ -92,9 +92,7 @@ def test_panels_name_alerts_that_exist() -> None:
                 assert set(re.findall(r"[A-Z][A-Za-z]+", watched)) <= names, panel["title"]
 
 
-@pytest.mark.parametrize(
-    "path", [*RUNBOOKS, ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.stem
-)
+@every([*RUNBOOKS, ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 def test_commands_of_make_in_the_documents_exist(path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", path.read_text(), re.MULTILINE)) <= targets

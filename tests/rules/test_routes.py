@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.every import every
 from tests.rules.alertmanager import Alertmanager, deployed, running, wait_for
 from tests.rules.model import Alert, alerts, role_template, role_vars, run
 
@@ -64,7 +65,7 @@ def test_every_alert_is_expected_somewhere() -> None:
     )
 
 
-@pytest.mark.parametrize("alert", alerts(), ids=str)
+@every(alerts())
 def test_alert_reaches_its_receiver_and_no_other(alert: Alert, config_path: Path) -> None:
     wanted = EXPECTED.get(alert.name, {}).get(alert.labels["severity"], "nobody: add a line to tests/rules/routes.yml")
     labels = {"alertname": alert.name, "host": "mp1", "integration": "webhook", "receiver_name": "page"} | alert.labels
@@ -201,7 +202,7 @@ def title(rule: dict[str, Any]) -> str:
     return "-".join(min(names(rule[side]), default="any") for side in ("source_matchers", "target_matchers"))
 
 
-@pytest.mark.parametrize("rule", rules(), ids=title)
+@every(rules(), name=title)
 def test_inhibition_is_between_alerts_that_exist_and_compares_labels_of_both(rule: dict) -> None:
     by_name = kept_labels()
     for side in ("source_matchers", "target_matchers"):
@@ -210,7 +211,7 @@ def test_inhibition_is_between_alerts_that_exist_and_compares_labels_of_both(rul
             assert set(rule.get("equal", [])) <= by_name[name], f"{name} lacks a label of {rule['equal']}"
 
 
-@pytest.mark.parametrize("rule", rules(), ids=title)
+@every(rules(), name=title)
 def test_no_ticket_holds_a_page_back(rule: dict) -> None:
     severities: dict[str, set[str]] = {}
     for alert in alerts():
