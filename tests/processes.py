@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,11 @@ def end(process: Program, *, grace_s: float = GRACE_S) -> None:
                     os.kill(pid, number)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=GRACE_S)
+    deadline = time.monotonic() + GRACE_S  # a busy machine takes its time to end what was killed
+    while any(_began(pid) == began and _stat(pid)[:1] != ["Z"] for pid, began in doomed.items()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with contextlib.suppress(OSError):

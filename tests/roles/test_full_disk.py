@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import ansible.module_utils
 import pytest
 
+from tests.processes import run
 from tests.roles.test_write_files import write
 from tests.rules.model import ROOT
 
@@ -66,10 +66,7 @@ class Disk:
 
     def mount(self, kib: int, *, again: bool = False) -> None:
         options = f"{'remount,' if again else ''}size={kib}k"
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.root],
-            capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
+        done = run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.root])
         if done.returncode:
             pytest.skip(f"this machine lets nobody mount a small disk: {done.stderr.strip()}")
 
@@ -79,7 +76,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     root = tmp_path / "disk"
     root.mkdir()
     yield Disk(root)
-    subprocess.run(["umount", root], capture_output=True, timeout=10, check=False)
+    run(["umount", root])
 
 
 def unpack(archive: Path, dest: Path) -> None:
@@ -223,11 +220,9 @@ def ansible_play(tmp_path: Path, *tasks: dict[str, Any], **variables: str) -> st
     play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
     (tmp_path / "play.yml").write_text(json.dumps([play]))
     settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_STRATEGY": "linear"}
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local",
-         tmp_path / "play.yml", "-e", f"ansible_python_interpreter={sys.executable}"],
-        capture_output=True, text=True, timeout=120, env=os.environ | settings, check=False,
-    )  # fmt: skip
+    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local"]
+    command += [tmp_path / "play.yml", "-e", f"ansible_python_interpreter={sys.executable}"]
+    done = run(command, timeout_s=110, env=os.environ | settings)
     return " ".join((done.stdout + done.stderr).split())
 
 
