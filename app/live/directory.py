@@ -19,6 +19,7 @@ Transactions are WATCH/MULTI, so the in-process stand-in of `manage.py play` nee
 
 import asyncio
 import json
+import logging
 import os
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
@@ -45,11 +46,12 @@ from live.leases import (
     Worker,
 )
 from live.placement import Placement
-from live.records import SCHEMA, MatchSpec, Snapshot
+from live.records import SCHEMA, MatchSpec, Snapshot, UnknownSchema
 from live.valkey import (
     LOAD_SECONDS,
     MATCH_SECONDS,
     PARTS,
+    UNREADABLE,
     WORKERS,
     begin,
     dump,
@@ -79,7 +81,11 @@ __all__ = [
     "get_directory",
 ]
 
+logger = logging.getLogger(__name__)
+
 WORKER_SECONDS: Final = 4  # a worker that was silent for so long is dead
+RESULTS: Final = "mp:results"  # of matches that are over and not stored yet, by when somebody else is to see to it
+OVERDUE_SECONDS: Final = 120  # the host that has the result tries every few seconds
 OVER_SECONDS: Final = 3600  # for so long a seat of a finished match answers "over"
 TIMEOUT_SECONDS = 2.0  # for every command
 CONNECTIONS: Final = 32  # of a process to Valkey; commands take a millisecond
@@ -229,9 +235,37 @@ class Directory(Placement):
             begin(pipe)
             pipe.set(match_key(match_id, "over"), "1", ex=MATCH_SECONDS)
             pipe.zrem(worker_key(lease.worker, "load"), match_id)
+            pipe.zadd(RESULTS, {match_id: self._now() + OVERDUE_SECONDS})
             await pipe.execute()
 
         await self._transaction(attempt)
+
+    async def results_overdue(self) -> list[Claim]:
+        """Matches that are over and whose results nobody has stored for long: the host that has them may be lost.
+
+        They are kept for whoever asks, and so not given to others for a while. What cannot be read is forgotten.
+        """
+        now, found = self._now(), []
+        for match_id in cast("list[str]", await self._client.zrangebyscore(RESULTS, "-inf", now, start=0, num=8)):
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.zadd(RESULTS, {match_id: now + OVERDUE_SECONDS}, xx=True)
+                pipe.mget([match_key(match_id), *(match_key(match_id, part) for part in ("lease", "snapshot"))])
+                pipe.lrange(match_key(match_id, "timeline"), 0, -1)
+                _, (spec, lease, header), pieces = await pipe.execute()
+            try:
+                claim = Claim(
+                    spec=MatchSpec.from_json(json.loads(spec or "")),
+                    epoch=Lease.parse(lease).epoch,
+                    snapshot=read_snapshot(header, pieces),
+                )
+            except UnknownSchema:
+                continue  # another worker can
+            except (*UNREADABLE, Damaged):
+                logger.exception("overdue result cannot be read", extra={"match": match_id})
+                await self._client.zrem(RESULTS, match_id)
+            else:
+                found.append(claim)
+        return found
 
     async def match_recorded(self, match_id: str) -> None:
         """The database has the result at last."""
@@ -259,6 +293,7 @@ class Directory(Placement):
 def _queue_end(pipe: Pipeline, match_id: str) -> None:
     pipe.delete(*(match_key(match_id, part) for part in PARTS))
     pipe.set(match_key(match_id, "over"), "1", ex=OVER_SECONDS)
+    pipe.zrem(RESULTS, match_id)
 
 
 _directories: "WeakKeyDictionary[asyncio.AbstractEventLoop, Directory]" = WeakKeyDictionary()

@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from redis.exceptions import RedisError
 
 from live.calls import Calls
 from live.directory import Directory, Fenced, NoSuchMatch
+from live.ledger import abandoned
 from live.owner import MatchOwner
 from live.records import FinishedMatch
 from live.results import RETRY_SECONDS, ResultWriter
@@ -65,6 +67,18 @@ class Ending:
                 self._failed(error)
                 return
             self._results.saved_late.remove(match_id)
+        try:
+            await self.rescue()
+        except (RedisError, TimeoutError) as error:
+            self._failed(error)
+
+    async def rescue(self) -> None:
+        """Store results that Valkey still has and whose host may be lost. Raises redis' errors."""
+        for overdue in await self._directory.results_overdue():
+            record = abandoned(overdue.spec, overdue.snapshot)
+            logger.warning("result of another host rescued", extra={"match": overdue.spec.id})
+            if record is None or await self._results.write(replace(record, epoch=overdue.epoch)):
+                await self._directory.match_recorded(overdue.spec.id)
 
     async def _done(self, owner: MatchOwner, *, is_saved: bool) -> None:
         call = self._directory.match_done if is_saved else self._directory.match_result_waits

@@ -196,6 +196,30 @@ async def test_a_match_is_over_in_the_directory_only_when_its_result_is_durable(
     assert await house.redis.keys("mp:match:*") == [f"mp:match:{ada.match_id}:over"]
 
 
+async def test_a_result_outlives_the_host_that_spooled_it(house: Any) -> None:
+    """The database was away at the end, and the host is lost with its disk: Valkey still knows how it ended."""
+    first = await house.worker("alpha-8101")
+    house.is_database_down = True
+    ada, _ = await house.pair()
+    await house.clock.until(lambda: ada.is_over)
+    await house.settle()
+    for path in house.spool.glob("*"):
+        path.unlink()
+    await house.worker_dies(first)
+    house.is_database_down = False
+    other = await house.worker("beta-8101")
+
+    await other.ending.retry()
+    assert not house.saved, "whoever has it is given time"
+    await house.redis.zadd("mp:results", {ada.match_id: 0})
+    await other.ending.retry()
+
+    [record] = house.saved
+    assert (record.score, record.reason, record.winner) == (ada.score, "score", ada.state.winner)
+    assert await house.redis.zcard("mp:results") == 0
+    assert await house.directory.match_get(ada.match_id) is None
+
+
 async def test_a_match_whose_result_is_on_its_way_is_not_played_again(house: Any) -> None:
     await house.worker()
     house.database_answers.clear()
