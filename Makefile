@@ -5,6 +5,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 
+# What the command line says reaches the programs as it was typed, with its spaces, quotes and dollars
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+$(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
+export MATCHPOINT_GIVEN := $(GIVEN)
+
 # What can be set on the command line, e.g. `make deploy INVENTORY=inventories/production`
 INVENTORY ?= inventories/lab
 LAB       ?= matchpoint
@@ -33,29 +38,19 @@ export LC_ALL := C.UTF-8
 ifdef DOCKER_HOST
 export DOCKER_HOST
 endif
-ifeq ($(STRATEGY),mitogen)
-export ANSIBLE_STRATEGY := mitogen_linear
-else
-export ANSIBLE_STRATEGY := $(STRATEGY)
-endif
+export INVENTORY STRATEGY
 
 UV     := .tools/bin/uv
 RUN    := $(UV) run --frozen --quiet
 TEST   := mkdir -p .cache/tmp && TMPDIR="$(CURDIR)/.cache/tmp" $(RUN) pytest
+OPERATE := exec .venv/bin/python ansible/operate.py
 DRIVER := $(RUN) python docker/lab/lab.py --lab $(LAB)
-
-# What the deploy lock on the hosts says, and whether somebody else's is taken (UNLOCK=1)
-export MATCHPOINT_REASON = $(or $(REASON),make $(MAKECMDGOALS))
-export MATCHPOINT_UNLOCK := $(UNLOCK)
-
-# options of `make deploy`
-PLAYBOOK_FLAGS := $(if $(filter 1,$(CHECK)),--check --diff) $(if $(LIMIT),--limit $(LIMIT)) $(if $(TAGS),--tags $(TAGS)) $(ARGS)
 
 .PHONY: help
 help: ## This page
 	@printf 'Matchpoint\n\n'
-	awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	printf '\nSettings: INVENTORY=%s LAB=%s TOPOLOGY=%s PUBLISH=%s STRATEGY=mitogen|linear CHECK=1 LIMIT=host TAGS=role\n' \
+	awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	printf '\nSettings: INVENTORY=%s LAB=%s TOPOLOGY=%s PUBLISH=%s STRATEGY=mitogen|linear ARGS=...\nCHECK=1 LIMIT=host TAGS=role where they can be kept: docs/deploy.md\n' \
 	  $(INVENTORY) $(LAB) $(TOPOLOGY) $(PUBLISH)
 
 ##@ Try it
@@ -115,85 +110,37 @@ console: python ## A tunnel to a console of the lab (NAME=prometheus, alertmanag
 	@$(DRIVER) console $(NAME) $(if $(HOST),--host $(HOST))
 
 ##@ Operate a site
-.PHONY: deploy
-deploy: ops-tools ## Make the hosts of INVENTORY what they should be (CHECK=1: only show what would change)
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/site.yml $(PLAYBOOK_FLAGS)
+# What each does, and which settings it knows, stands in ansible/targets.py
+OPERATIONS := deploy preflight gate verify silence silences rollback releases reboot add-host \
+  remove-host staff promote rejoin backup restore backup-key rotate-certificates
+.PHONY: $(OPERATIONS)
+$(OPERATIONS): ops-tools
+	@$(OPERATE) $@
+deploy: ## Make the hosts of INVENTORY what they should be (CHECK=1: only show what would change)
+preflight: ## Check settings and hosts, change nothing
+gate: ## Through the public address: page, certificate, a real match, all targets up, no page firing
+verify: ## Test the deployed hosts of INVENTORY; changes nothing on them but accounts of its own, for a minute
+silence: ## Tell nobody of an alert for a while (ALERT=HostDown HOST=app1 DURATION=1h WHY='a new disk'; EXPIRE=id ends it)
+silences: ## What is silent, who said so, until when and why
+rollback: ## Back to the previous release, in seconds (RELEASE=id: to that one)
+releases: ## Which releases each app host has, and what each worker runs
+reboot: ## Drain a host, reboot it, see it serve again (HOST=app1; DOWNTIME=1: though nobody stands in for it)
+add-host: ## Make a host that is new in the inventory a part of the site (HOST=app3)
+remove-host: ## Drain a host, stop it, and make the others forget it (HOST=app3)
+staff: ## Make the first staff account (NAME=you EMAIL=you@example.com); prints how to set its password
+promote: ## Make the standby database the primary (FENCE=1: stop the old one first; CONFIRM=host: it is off)
+rejoin: ## Make a standby of a database host that was the primary, or fell behind (HOST=db1)
+backup: ## Back the database up now, and list the backups
+restore: ## Put a backup in the place of the database (CONFIRM=domain; TIME='2026-11-28 12:00:00+00': as it was then)
+backup-key: ## Print the key that the backup store must let in
+rotate-certificates: ## New certificates of the hosts for each other, without an interruption (CA=1: and a new CA)
 
-.PHONY: preflight
-preflight: ops-tools ## Check settings and hosts, change nothing
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/site.yml --tags preflight $(ARGS)
-
-.PHONY: gate
-gate: ops-tools ## Through the public address: page, certificate, a real match, all targets up, no page firing
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/gate.yml $(ARGS)
-
-.PHONY: verify
-verify: ops-tools ## Test the deployed hosts of INVENTORY; changes nothing on them but accounts of its own, for a minute
-	@$(RUN) pytest tests/infra --inventory $(INVENTORY) --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
-	$(MAKE) gate ARGS=
-
-.PHONY: silence silences
-silence: export ALERT := $(ALERT)
-silence: export HOST := $(HOST)
-silence: export DURATION := $(DURATION)
-silence: export WHY := $(WHY)
-silence: export EXPIRE := $(EXPIRE)
-silence: ops-tools ## Tell nobody of an alert for a while (ALERT=HostDown HOST=app1 DURATION=1h WHY='a new disk'; EXPIRE=id ends it)
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/silence.yml $(ARGS)
-silences: ops-tools ## What is silent, who said so, until when and why
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/silence.yml -e silence_list=1 $(ARGS)
-
-.PHONY: rollback
-rollback: ops-tools ## Back to the previous release, in seconds (RELEASE=id: to that one)
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/rollback.yml -e rollback_release='$(RELEASE)' $(ARGS)
-
-.PHONY: releases
-releases: ops-tools ## Which releases each app host has, and what each worker runs
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/releases.yml $(ARGS)
-
-.PHONY: reboot
-reboot: ops-tools ## Drain a host, reboot it, see it serve again (HOST=app1; DOWNTIME=1: though nobody stands in for it)
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/reboot.yml -e reboot_host='$(HOST)' -e reboot_downtime='$(DOWNTIME)' $(ARGS)
-
-.PHONY: add-host
-add-host: ops-tools ## Make a host that is new in the inventory a part of the site (HOST=app3)
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/add_host.yml -e joining_host='$(HOST)' $(ARGS)
-
-.PHONY: remove-host
-remove-host: ops-tools ## Drain a host, stop it, and make the others forget it (HOST=app3)
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/remove_host.yml -e leaving_host='$(HOST)' $(ARGS)
-
-.PHONY: staff
-staff: ops-tools ## Make the first staff account (NAME=you EMAIL=you@example.com); prints how to set its password
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/staff.yml -e staff_name='$(NAME)' -e staff_email='$(EMAIL)'
-
-# A dead host must not hold this up: no shared connections that wait for it, and short timeouts
-.PHONY: promote
-promote: ops-tools ## Make the standby database the primary (FENCE=1: stop the old one first; CONFIRM=host: it is off)
-	@ANSIBLE_TIMEOUT=10 ANSIBLE_SSH_ARGS="-o ControlMaster=no -o PreferredAuthentications=publickey -o ServerAliveInterval=3" \
-	  $(RUN) ansible-playbook -i $(INVENTORY) ansible/promote.yml -e promote_fence='$(FENCE)' -e promote_confirm='$(CONFIRM)' $(ARGS)
-
-.PHONY: rejoin
-rejoin: ops-tools ## Make a standby of a database host that was the primary, or fell behind (HOST=db1)
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/rejoin.yml -e rejoin_host='$(HOST)' $(ARGS)
-
-.PHONY: backup restore backup-key
-backup: ops-tools ## Back the database up now, and list the backups
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/backup.yml $(ARGS)
-restore: export TIME := $(TIME)
-restore: ops-tools ## Put a backup in the place of the database (CONFIRM=domain; TIME='2026-11-28 12:00:00+00': as it was then)
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/restore.yml -e restore_confirm='$(CONFIRM)' $(ARGS)
-backup-key: ops-tools ## Print the key that the backup store must let in
-	@$(RUN) ansible-playbook -i $(INVENTORY) ansible/backup_key.yml $(ARGS)
-
-# A new CA takes three rounds: everybody trusts it, it issues, nobody trusts the old one any more
-.PHONY: rotate-certificates
-rotate-certificates: ops-tools ## New certificates of the hosts for each other, without an interruption (CA=1: and a new CA)
-	@started=$$(date +%s)
-	for stage in $(if $(filter 1,$(CA)),begin switch end,''); do
-	  $(RUN) ansible-playbook -i $(INVENTORY) ansible/site.yml --tags mesh,alertmanager \
-	    -e rotate_before=$$started -e rotate_stage=$$stage $(ARGS)
-	done
+# On another target these would do nothing, and look as if they did
+WITHOUT := $(filter-out $(OPERATIONS) help,$(MAKECMDGOALS))
+SAID    := $(foreach name,CHECK LIMIT TAGS,$(if $(filter-out 0 no false off,$($(name))),$(name)))
+ifneq ($(and $(WITHOUT),$(SAID)),)
+$(error $(SAID): not for `make $(WITHOUT)`, which would act all the same. Nothing was done)
+endif
 
 ##@ Develop
 .PHONY: test

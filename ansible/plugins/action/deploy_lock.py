@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import socket
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 DEPLOYS = {"site.yml", "rollback.yml"}  # playbooks whose end the monitoring is told
+PATIENCE_SECONDS = 30  # for what a killed playbook left at work on a host
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -43,6 +45,13 @@ def is_deploy() -> bool:
     return any(Path(playbook).name in DEPLOYS for playbook in context.CLIARGS.get("args") or ())
 
 
+def report(**told: Any) -> None:
+    """Tells the program that runs the playbook (ansible/operate.py) whose locks are held."""
+    if path := os.environ.get("MATCHPOINT_RUN"):
+        with Path(path).open("a") as file:
+            file.write(json.dumps(told) + "\n")
+
+
 def sentence(lock: dict[str, Any]) -> str:
     since, pid = lock.get("since", "?"), lock.get("process", {}).get("pid", "?")
     return f"{lock.get('who')} since {since} (process {pid}): {lock.get('why', '?')}"
@@ -52,30 +61,44 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _requires_connection = True
 
-    @staticmethod
-    def token(playbook: int) -> str:
-        """What the lock of a playbook is known by; of its process ID."""
-        return "-".join(map(str, process(playbook).values()))
-
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         state = self._task.args.get("state", "present")
         if self._task.check_mode:
             return {"skipped": True, "msg": "check mode takes no lock"}
-        playbook = os.getppid()  # Ansible runs each task in a child process
+        # The program that supervises the playbook, or the playbook; Ansible runs each task in a child process
+        holder = process(int(os.environ.get("MATCHPOINT_SUPERVISOR") or os.getppid()))
         lock = {
-            "token": self._task.args.get("token") or self.token(playbook),
+            "token": self._task.args.get("token") or "-".join(map(str, holder.values())),
             "who": f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}",
             "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
             "why": os.environ.get("MATCHPOINT_REASON") or "ansible-playbook",
-            "process": process(playbook),
+            "process": holder,
         }
-        outcome = self._task.args.get("outcome") or ("ok" if state == "absent" and is_deploy() else "")
-        result = self._call(task_vars, state=state, lock=lock, outcome=outcome)
+        host = task_vars["inventory_hostname"] if task_vars else "the host"
+        if state == "absent":
+            outcome = self._task.args.get("outcome") or ("ok" if is_deploy() else "")
+            patience = self._task.args.get("patience")
+            result = self._call(task_vars, state=state, lock=lock, outcome=outcome, patience=patience)
+            if result.get("failed"):
+                report(host=host, held=True, token=lock["token"], why=result.get("msg", ""))
+            else:
+                report(host=host, held=False)
+            return result
+        report(host=host, held=True, token=lock["token"])  # whether or not the answer arrives
+        try:
+            return self._take(host, lock, task_vars)
+        except Exception:  # somebody else's, or nobody answers
+            report(host=host, held=False)
+            raise
+
+    def _take(self, host: str, lock: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        result = self._call(task_vars, state="present", lock=lock)
         if (held := result.get("held")) is None:
             return result
-        host = task_vars["inventory_hostname"] if task_vars else "the host"
+        patience = None
         if is_gone(held.get("process", {})):
+            patience = PATIENCE_SECONDS
             self._display.display(f"{host}: taking the lock over from a playbook that was killed: {sentence(held)}")
         elif os.environ.get("MATCHPOINT_UNLOCK") == "1":
             self._display.display(f"{host}: taking the lock, as UNLOCK=1 says, from {sentence(held)}")
@@ -84,7 +107,12 @@ class ActionModule(ActionBase):
                 f"{host} is locked by {sentence(held)}. Nothing was changed. Wait until that is done; "
                 "if it is not going on any more, say UNLOCK=1, e.g. `make deploy UNLOCK=1`."
             )
-        result = self._call(task_vars, state=state, lock=lock, replaces=held["token"])
+        result = self._call(task_vars, state="present", lock=lock, replaces=held["token"], patience=patience)
+        if result.get("failed"):
+            raise AnsibleActionFail(
+                f"{host} is locked by a playbook that was killed ({sentence(held)}), and {result['msg']}. Nothing was "
+                "changed. Wait until that is done; UNLOCK=1 does not wait."
+            )
         if "held" in result:
             raise AnsibleActionFail(f"{host} was locked in the same moment by {sentence(result['held'])}.")
         return result

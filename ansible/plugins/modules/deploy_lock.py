@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -24,6 +25,11 @@ options:
   path: {description: the file, type: path, default: /run/matchpoint/deploy.lock}
   lock: {description: what to write, filled in by the action plugin, type: dict, default: {}}
   replaces: {description: token of the lock that may be replaced, type: str, default: ""}
+  patience:
+    description:
+      - Seconds to wait for what a playbook that was killed has left at work on the host. When it is still at work then,
+        the lock is neither replaced nor given back. Without a number nothing is looked for.
+    type: int
   outcome:
     description: how the deploy ended that gives the lock back, empty when it was none
     choices: ["", ok, failed]
@@ -32,6 +38,8 @@ options:
 
 OUTCOME = Path("/var/lib/misc/matchpoint-deploy")  # 1 or 0, for the monitoring; it outlives a reboot
 WAIT_SECONDS = 10
+# How Ansible's and Mitogen's command lines of sudo begin
+BEGUN = re.compile(rb"SUDO_COMMAND=(/\S*sh -c echo BECOME-SUCCESS-|\S*python\S* -c import sys;sys\.path=)")
 
 
 def read(path: Path) -> dict:
@@ -50,6 +58,7 @@ def main() -> None:
             "path": {"type": "path", "default": "/run/matchpoint/deploy.lock"},
             "lock": {"type": "dict", "default": {}},
             "replaces": {"type": "str", "default": "", "no_log": False},
+            "patience": {"type": "int"},
             "outcome": {"choices": ["", "ok", "failed"], "default": ""},
         }
     )
@@ -80,14 +89,64 @@ def work(module: AnsibleModule, path: Path, wanted: dict) -> None:
     is_mine = there.get("token") == wanted["token"]
     if module.params["state"] == "absent":
         if is_mine:
+            wait_alone(module)
             path.unlink()
             if outcome := module.params["outcome"]:
                 write(OUTCOME, f"{int(outcome == 'ok')}\n")
         module.exit_json(changed=False, released=is_mine)
     if there and not is_mine and there.get("token") != module.params["replaces"]:
         module.exit_json(changed=False, held=there)
+    if there and not is_mine:
+        wait_alone(module)
     write(path, json.dumps(wanted) + "\n")
     module.exit_json(changed=False, token=wanted["token"])
+
+
+def wait_alone(module: AnsibleModule) -> None:
+    """Wait until no other playbook has anything at work here; fail when that takes too long."""
+    if (patience := module.params["patience"]) is None:
+        return
+    deadline = time.monotonic() + patience
+    while left := at_work():
+        if time.monotonic() > deadline:
+            module.fail_json(msg=f"what was begun there is still at work: {', '.join(left)}")
+        time.sleep(0.2)
+
+
+def at_work() -> list[str]:
+    """The programs on this host that playbooks began, but for this one's own, each with its process ID.
+
+    They are known by what sudo and sshd say in the environment, which is inherited; what systemd starts has it not.
+    """
+    parents, names, begun = {}, {}, set()
+    client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text()
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended, or is the kernel's
+            continue
+        pid = int(folder.name)
+        names[pid] = stat[stat.index("(") + 1 : stat.rindex(")")]
+        parents[pid] = int(stat.rpartition(")")[2].split()[1])
+        if any(map(BEGUN.match, environment)) or (
+            client  # a playbook that needs no sudo
+            and any(each.startswith(f"SSH_CONNECTION={client} ".encode()) for each in environment)
+            and not any(each.startswith(b"SSH_TTY=") for each in environment)
+        ):
+            begun.add(pid)
+    mine = os.getpid()  # up to what sshd started for this connection, or for this one of those that share it
+    while parents.get(mine, 1) > 1 and not names.get(parents[mine], "sshd").startswith("sshd"):
+        mine = parents[mine]
+
+    def is_mine(pid: int) -> bool:
+        while pid > 1:
+            if pid == mine:
+                return True
+            pid = parents.get(pid, 0)
+        return False
+
+    return [f"{names[pid]} (process {pid})" for pid in sorted(begun) if not is_mine(pid)]
 
 
 def write(path: Path, text: str) -> None:
