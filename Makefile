@@ -137,7 +137,7 @@ rotate-certificates: ## New certificates of the hosts for each other, without an
 
 # On another target these would do nothing, and look as if they did
 WITHOUT := $(filter-out $(OPERATIONS) help,$(MAKECMDGOALS))
-SAID    := $(foreach name,CHECK LIMIT TAGS,$(if $(filter-out 0 no false off,$($(name))),$(name)))
+SAID    := $(strip $(foreach name,CHECK LIMIT TAGS,$(if $(filter-out 0 no false off,$($(name))),$(name))))
 ifneq ($(and $(WITHOUT),$(SAID)),)
 $(error $(SAID): not for `make $(WITHOUT)`, which would act all the same. Nothing was done)
 endif
