@@ -143,9 +143,11 @@ $(error $(SAID): not for `make $(WITHOUT)`, which would act all the same. Nothin
 endif
 
 ##@ Develop
-.PHONY: test
-test: test-tools ## Everything: code, roles, rules, then a lab from nothing, verified, played in browsers, broken, rebooted
-	@$(TEST) $(or $(SUITE),tests/app tests/harness tests/roles tests/rules tests/lab tests/e2e) $(ARGS)
+.PHONY: test ci
+test: test-tools ## Everything, in lanes: code, and labs from nothing, verified, played in browsers, broken (SUITE=tests/app: one part)
+	@$(if $(SUITE),$(TEST) $(SUITE),exec $(RUN) python -m tests.lanes --) $(ARGS)
+ci: test-tools lint-tools
+	@exec $(RUN) python -m tests.lanes --lint --limit 900
 
 .PHONY: test-cluster
 test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted, killed and promoted while bots play on it (half an hour)

@@ -74,7 +74,8 @@ def test_a_test_that_hangs_fails_by_its_name_ends_what_it_started_and_the_next_o
     (tmp_path / "test_hangs.py").write_text(HANGS)
     options = ["-c", ROOT / "pyproject.toml", "--rootdir", ROOT, "-p", "no:cacheprovider"]
     done = run([sys.executable, "-m", "pytest", *options, tmp_path / "test_hangs.py"], cwd=ROOT)
-    assert "test_that_hangs - Failed: Timeout" in done.stdout, done.stdout
+    assert "Failed: Timeout (>3.0s)" in done.stdout, done.stdout
+    assert re.search(r"^FAILED \S*::test_that_hangs", done.stdout, re.MULTILINE), done.stdout
     assert "1 failed, 1 passed" in done.stdout
     pids = [int(word) for word in re.findall(r"^began (\d+) (\d+)$", done.stdout, re.MULTILINE)[0]]
     poll(lambda: not [pid for pid in pids if alive(pid)], within_s=5, what="what it had started to be gone")

@@ -5,11 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ENVIRONMENT, ROOT, Check, Lab, poll, recap
+from tests.conftest import ENVIRONMENT, ROOT, Lab, poll, recap
 from tests.processes import output, started
 
 LOCK = "/run/matchpoint/deploy.lock"
@@ -56,6 +57,34 @@ def refused(site: Lab, *arguments: str) -> str:
     with pytest.raises(AssertionError) as failure:
         site.make(*arguments)
     return str(failure.value)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A run of check mode: what it said, and what the host was before and after it."""
+
+    output: str
+    before: str
+    after: str
+
+
+@pytest.fixture(scope="module")
+def virgin_check(lab: Lab) -> Check:
+    """Check mode before anything was deployed."""
+    inventory = (
+        "dpkg-query -W; getent passwd; systemctl list-unit-files --no-legend | grep -v transient; ss -Hltn; "
+        "find /etc /opt /usr/local /var/lib/systemd -xdev -type f -exec sha256sum {} + | sort -k2"
+    )
+    before = lab.run("mp1", inventory)
+    output = lab.make("deploy", "CHECK=1")
+    return Check(output, before, lab.run("mp1", inventory))
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, virgin_check: Check) -> Lab:
+    """The lab, deployed once, after check mode has seen it bare."""
+    lab.make("deploy")
+    return lab
 
 
 def test_check_mode_works_on_a_bare_host(virgin_check: Check) -> None:
@@ -183,7 +212,3 @@ def test_rollback_returns_every_worker_to_the_previous_release(site: Lab, releas
     assert (link(site, "current"), link(site, "previous")) == (first, second)
     assert set(running(site)) == {first}
     assert not is_locked(site)
-
-
-def test_verify_passes(site: Lab) -> None:
-    site.make("verify")
