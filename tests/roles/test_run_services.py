@@ -102,6 +102,47 @@ def page() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
+class Exporter:
+    """A service that takes its time over a reload, and says what came of the last one as Prometheus does."""
+
+    def __init__(self) -> None:
+        self.is_taken, self.at = True, 1.7960441363920271e09
+        self.comes: list[tuple[bool, float]] = []  # what it says after the next questions, one by one
+        exporter = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                if self.path == "/metrics":
+                    self.wfile.write(exporter.says().encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/-/ready"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def says(self) -> str:
+        text = (
+            "# TYPE blackbox_exporter_config_last_reload_successful gauge\n"
+            f"blackbox_exporter_config_last_reload_successful {int(self.is_taken)}\n"
+            f"blackbox_exporter_config_last_reload_success_timestamp_seconds {self.at!r}\n"
+        )
+        if self.comes:
+            self.is_taken, self.at = self.comes.pop(0)
+        return text
+
+
+@pytest.fixture
+def exporter() -> Iterator[Exporter]:
+    exporter = Exporter()
+    yield exporter
+    exporter.server.shutdown()
+    exporter.server.server_close()
+
+
 @pytest.fixture
 def closed_port() -> Iterator[dict[str, Any]]:
     """A port that is taken, so that nobody else listens there, and not listened on."""
@@ -217,6 +258,44 @@ def test_what_runs_with_something_else_says_so_itself(host: Host, page: tuple[st
     assert host.calls() == ["reload mesh.service"]
     text[0] = "new"
     assert not host.run(new)["changed"]
+
+
+def test_a_reload_counts_when_the_service_says_that_it_took_it(host: Host, exporter: Exporter) -> None:
+    host.install("one.service", "active", "enabled")
+    service = {"unit": "one.service", "ready_url": exporter.url, "reports": "blackbox_exporter", "ready_seconds": 5}
+    service["reload_for"] = [host.file("rules", "a")]
+    exporter.comes = [(True, exporter.at)] * 2 + [(True, exporter.at + 0.25)]  # a signal is not heard at once
+    assert host.run(service)["reloaded"] == ["one.service"]
+    assert exporter.comes == []
+    assert not host.run(service)["changed"]
+
+
+def test_a_reload_that_was_refused_fails_and_is_tried_again(host: Host, exporter: Exporter) -> None:
+    host.install("one.service", "active", "enabled")
+    service = {"unit": "one.service", "ready_url": exporter.url, "reports": "blackbox_exporter", "ready_seconds": 30}
+    service["log"] = host.file("error.log", "it was long ago\n" * 1000 + "unknown field\n")
+    service["reload_for"] = [host.file("rules", "a")]
+    exporter.comes = [(True, exporter.at), (False, exporter.at)]
+    answer = host.run(service)
+    assert answer["failed"]
+    assert "one.service refused what it was to load, and runs with what it had\nlast words of --unit" in answer["msg"]
+    assert answer["msg"].endswith("unknown field")
+    assert not host.mark("one.service", "loaded").exists()
+    # Still wrong: what it says has not changed since, so there is nothing but to wait
+    assert "is not ready after 0 s" in host.run(service | {"ready_seconds": 0})["msg"]
+    exporter.comes = [(False, exporter.at), (True, exporter.at + 9)]
+    assert host.run(service)["reloaded"] == ["one.service"]
+    assert not host.run(service)["changed"]
+
+
+def test_a_service_that_says_it_refused_a_reload_is_told_again(host: Host, exporter: Exporter) -> None:
+    """Somebody changed the file by hand, had it refused, and put it back."""
+    host.install("one.service", "active", "enabled")
+    service = {"unit": "one.service", "ready_url": exporter.url, "reports": "blackbox_exporter", "ready_seconds": 5}
+    assert not host.run(service)["changed"]
+    exporter.is_taken = False
+    exporter.comes = [(True, exporter.at + 1)]
+    assert host.run(service)["reloaded"] == ["one.service"]
 
 
 def test_what_does_its_work_and_ends_runs_when_its_files_differ(host: Host) -> None:

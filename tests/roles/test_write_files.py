@@ -69,6 +69,34 @@ def test_a_file_that_its_program_refuses_stays_as_it_was(tmp_path: Path) -> None
     assert not new.exists()
 
 
+def test_files_that_are_read_together_are_looked_at_together(tmp_path: Path) -> None:
+    """The program reads a file that names another one; only the other one is changed."""
+    folder, kept = tmp_path / "etc", tmp_path / "elsewhere"
+    main = {"path": folder / "main", "content": ". ./parts/one\n"}
+    part = {"path": folder / "parts/one", "content": "true\n"}
+    sets = [{"folder": str(folder), "validate": "/bin/sh -c 'cd %s && sh -e ./main'"}]
+    assert write(main, part, sets=sets)["changed"]
+    (folder / "by-hand").symlink_to("/nowhere")
+    answer = write(main, {"path": kept, "content": "new"}, part | {"content": "nothing-like-this\n"}, sets=sets)
+    assert f"{folder} would be wrong: " in answer["msg"]
+    assert "nothing-like-this" in answer["msg"]
+    assert part["path"].read_text() == "true\n"
+    assert not kept.exists()
+    answer = write(main, part | {"state": "absent"}, sets=sets)
+    assert "parts/one" in answer["msg"], "it is looked at without what is to go"
+    assert part["path"].exists()
+    new = {"path": folder / "parts/two", "content": "true\n"}
+    assert write(main | {"content": ". ./parts/two\n"}, new, part | {"state": "absent"}, sets=sets)["changed"]
+
+
+def test_a_set_of_which_nothing_changes_is_not_looked_at(tmp_path: Path) -> None:
+    main = {"path": tmp_path / "etc/main", "content": "true\n"}
+    write(main)
+    sets = [{"folder": str(tmp_path / "etc"), "validate": "/bin/false %s"}]
+    assert not write(main, sets=sets)["changed"]
+    assert not write(main | {"content": "other"}, sets=sets, _ansible_check_mode=True).get("failed")
+
+
 def test_what_a_killed_run_did_not_put_into_force_is_told_again(tmp_path: Path) -> None:
     mark, file = tmp_path / "unapplied/service", {"path": tmp_path / "settings", "content": "a"}
     assert write(file, unapplied=str(mark))["changed"]

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -25,6 +26,8 @@ description:
     file, when it is ready and not before. So the next run makes up for what a killed run had no time for.
   - All are started at a time and then waited for. One that is not ready fails the task, with the last lines of its
     journal; the others are remembered as ready.
+  - A signal to reload says nothing about what comes of it. A service that says itself which configuration it runs with
+    (C(ready_text), C(reports)) is ready when it says the new one, and one that refuses the new one fails the task.
   - Check mode says what would be done, be it on a host that has none of the units yet.
 options:
   written:
@@ -52,6 +55,13 @@ options:
       ready_text:
         description: what stands there when it runs with what is on disk; when something else does, it is told to reload
         type: str
+      reports:
+        description:
+          - prefix of the metrics, on the server of C(ready_url), that say whether the last reload was taken, and when
+            one was, C(<prefix>_config_last_reload_successful) and
+            C(<prefix>_config_last_reload_success_timestamp_seconds). A service that says no is told to reload.
+        type: str
+      log: {description: "file that has its last words, beside the journal", type: path}
       ready_ports:
         description: what can be connected to when it is ready
         type: list
@@ -77,6 +87,8 @@ OPTIONS = {
     "reload_for": {"type": "list", "elements": "path", "default": []},
     "ready_url": {},
     "ready_text": {},
+    "reports": {},
+    "log": {"type": "path"},
     "ready_ports": {
         "type": "list",
         "elements": "dict",
@@ -93,6 +105,7 @@ CONNECT_SECONDS = 5
 ANSWER_SECONDS = 30  # exporters take their time when what they watch does not answer
 POLL_SECONDS = 0.1
 JOURNAL_LINES = 20
+LOG_BYTES = 8192
 
 
 class Mark:
@@ -121,6 +134,13 @@ def checksum(path: Path) -> str:
     return hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
 
 
+class Report(NamedTuple):
+    """What a service says of reloads: whether the last one was taken, and when one was (s since 1970)."""
+
+    is_taken: bool
+    at: float
+
+
 class Service:
     """One of those that are to run."""
 
@@ -129,7 +149,10 @@ class Service:
         self.is_oneshot = wanted["oneshot"]
         self.ready_seconds = wanted["ready_seconds"]
         self.fault = ""
+        self.log = Path(wanted["log"]) if wanted["log"] else None
         self._url, self._text, self._ports = wanted["ready_url"], wanted["ready_text"], wanted["ready_ports"]
+        self._reports = wanted["reports"]
+        self._before: Report | None = None  # what it said before it was told to reload
         folder = marks / f"{self.unit}.d"
         self._started_with = Mark(folder / "started-with", wanted["restart_for"], written)
         self._loaded = Mark(folder / "loaded", wanted["reload_for"], written)
@@ -143,12 +166,28 @@ class Service:
         if self._started_with.differs:
             return "restarted"
         is_other = self._loaded.differs or (self._text is not None and not self.is_ready())
+        if self._reports:
+            self._before = self._report()
+            is_other = is_other or (self._before is not None and not self._before.is_taken)
         return "reloaded" if is_other else ""
 
     def is_ready(self) -> bool:
-        return (self._url is None or answers(self._url, self._text)) and all(
-            listens(one["host"], one["port"]) for one in self._ports
-        )
+        if self._url and not answers(self._url, self._text):
+            return False
+        if self._before:
+            after = self._report()
+            if not after or after.at <= self._before.at:
+                if after and self._before.is_taken and not after.is_taken:
+                    self.fault = "refused what it was to load, and runs with what it had"
+                return False
+        return all(listens(one["host"], one["port"]) for one in self._ports)
+
+    def _report(self) -> Report | None:
+        page = fetch(urlunsplit(urlsplit(self._url)._replace(path="/metrics"))) or ""
+        found = dict(re.findall(rf"^{self._reports}_config_last_reload_(\w+) (\S+)$", page, re.MULTILINE))
+        if not {"successful", "success_timestamp_seconds"} <= found.keys():
+            return None
+        return Report(float(found["successful"]) == 1, float(found["success_timestamp_seconds"]))
 
     def remember(self) -> None:
         self._started_with.write()
@@ -165,6 +204,12 @@ def listens(host: str, port: int) -> bool:
 
 def answers(url: str, text: str | None) -> bool:
     """Whether it does, and with this text if there is one."""
+    body = fetch(url)
+    return body is not None and (text is None or body.strip() == text)
+
+
+def fetch(url: str) -> str | None:
+    """What is answered; None when nothing is, or not with 2xx."""
     # Takes as long to import as all else, and hosts where nothing is to be done rarely need it
     from http.client import HTTPConnection, HTTPException
 
@@ -175,10 +220,10 @@ def answers(url: str, text: str | None) -> bool:
         response = connection.getresponse()
         body = response.read().decode(errors="replace")
     except (OSError, HTTPException):
-        return False
+        return None
     finally:
         connection.close()
-    return 200 <= response.status < 300 and (text is None or body.strip() == text)
+    return body if 200 <= response.status < 300 else None
 
 
 def show(module: AnsibleModule, services: list[Service]) -> list[dict[str, str]]:
@@ -207,17 +252,23 @@ def wait(services: list[Service]) -> None:
     begun = time.monotonic()
     while waiting := [one for one in services if not one.fault and not one.is_ready()]:
         for one in waiting:
-            if time.monotonic() - begun >= one.ready_seconds:
+            if not one.fault and time.monotonic() - begun >= one.ready_seconds:
                 one.fault = f"is not ready after {one.ready_seconds} s"
         services = [one for one in waiting if not one.fault]
         if services:
             time.sleep(POLL_SECONDS)
 
 
-def journal(module: AnsibleModule, service: Service) -> str:
+def last_words(module: AnsibleModule, service: Service) -> str:
     command = ["journalctl", f"--unit={service.unit}", f"--lines={JOURNAL_LINES}", "--no-pager"]
     status, out, err = module.run_command(command)
-    return err if status else out
+    words = err if status else out
+    if service.log and service.log.is_file():
+        with service.log.open("rb") as file:
+            file.seek(max(0, service.log.stat().st_size - LOG_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+        words += "\n".join([f"{service.log}:", *lines[-JOURNAL_LINES:]])
+    return words
 
 
 def main() -> None:
@@ -252,7 +303,7 @@ def main() -> None:
 
     done = {what: [one.unit for one, its in due if its == what] for what in VERBS}
     if wrong := [one for one, _ in due if one.fault]:
-        module.fail_json(msg="\n".join(f"{one.unit} {one.fault}\n{journal(module, one)}" for one in wrong), **done)
+        module.fail_json(msg="\n".join(f"{one.unit} {one.fault}\n{last_words(module, one)}" for one in wrong), **done)
     module.exit_json(changed=bool(enabled or due), enabled=enabled, **done)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +19,8 @@ short_description: many small text files at a time
 description:
   - What C(ansible.builtin.copy), C(template) and C(file) do one by one, with two exchanges each. Most of the time of a
     deploy that changes nothing went there.
-  - Files are written in the given order; when one is found wrong, those before it get their old content back. Folders
-    above them are made if there are none, for everybody to read.
+  - Files are written in the given order, and none before all have been found right. Folders above them are made if
+    there are none, for everybody to read.
   - systemd reads its units anew when one of them has changed.
   - A host of which check mode is the first run may lack users and programs; what is not there yet counts as changed.
 options:
@@ -32,6 +33,16 @@ options:
         is there the task reports a change, so that a handler is made up for that a killed run had no time for. Below
         /run it goes with a boot, which puts everything into force.
     type: path
+  sets:
+    description:
+      - folders whose files a program reads together. When one of them changes, all of them are looked at as they would
+        be, in a copy of the folder.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      folder: {description: where, type: path, required: true}
+      validate: {description: "command that must succeed with the copy, %s", type: str, required: true}
   files:
     description: what is to be there, or not
     type: list
@@ -42,7 +53,7 @@ options:
       state: {description: what, choices: [file, directory, absent], default: file}
       content: {description: of a file, type: str, default: ""}
       secret: {description: kept out of the difference, type: bool, default: false}
-      validate: {description: "command that must succeed with the new file, %s", type: str}
+      validate: {description: "command that must succeed with the new file, %s, alone", type: str}
       owner: {description: user, type: str}
       group: {description: group, type: str}
       mode: {description: octal, type: str}
@@ -64,6 +75,7 @@ OPTIONS = {
     "group": {},
     "mode": {},
 }
+SET = {"folder": {"type": "path", "required": True}, "validate": {"required": True}}
 
 
 class Module(AnsibleModule):
@@ -85,11 +97,55 @@ def make_folders(path: Path) -> None:
 
 
 class Wrong(Exception):
-    """What a program said about a file that it was asked to validate."""
+    """What a program said about files that it was asked to validate."""
 
 
-def write(module: AnsibleModule, path: Path, content: bytes, validate: str | None = None) -> None:
+def validate(module: AnsibleModule, command: str, path: Path, shown: str) -> None:
     """Raises Wrong."""
+    status, out, err = module.run_command(command.replace("%s", str(path)))
+    if status:
+        said = (err or out).strip().replace(str(path), shown)
+        raise Wrong(f"{shown} would be wrong: {said}")
+
+
+def validate_all(module: AnsibleModule, files: list[dict[str, Any]]) -> None:
+    """Looks at what is about to change, as it would be. Raises Wrong."""
+    changing = [file for file in files if differs(file)]
+    for file in changing:
+        if file["validate"] and file["state"] == "file":
+            with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
+                draft = Path(folder, Path(file["path"]).name)
+                draft.write_text(file["content"])
+                validate(module, file["validate"], draft, file["path"])
+    for one in module.params["sets"]:
+        inside = [file for file in changing if Path(file["path"]).is_relative_to(one["folder"])]
+        if not inside:
+            continue
+        with tempfile.TemporaryDirectory(dir=module.tmpdir) as folder:
+            copy = Path(folder, Path(one["folder"]).name)
+            if Path(one["folder"]).is_dir():
+                shutil.copytree(one["folder"], copy, ignore_dangling_symlinks=True)
+            for file in inside:
+                stage(copy / Path(file["path"]).relative_to(one["folder"]), file)
+            validate(module, one["validate"], copy, one["folder"])
+
+
+def differs(file: dict[str, Any]) -> bool:
+    """Whether a file is to be there with another content, or not to be there."""
+    path = Path(file["path"])
+    if file["state"] == "file":
+        return read(path) != file["content"].encode()
+    return file["state"] == "absent" and (path.exists() or path.is_symlink())
+
+
+def stage(path: Path, file: dict[str, Any]) -> None:
+    path.unlink(missing_ok=True)
+    if file["state"] == "file":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file["content"])
+
+
+def write(module: AnsibleModule, path: Path, content: bytes) -> None:
     make_folders(path.parent)
     handle, draft = tempfile.mkstemp(dir=module.tmpdir)
     try:
@@ -98,34 +154,30 @@ def write(module: AnsibleModule, path: Path, content: bytes, validate: str | Non
     except OSError:  # a full disk: what is to be put back needs the room
         os.unlink(draft)
         raise
-    if validate:
-        status, out, err = module.run_command(validate.replace("%s", draft))
-        if status:
-            raise Wrong(f"{path} would be wrong: {(err or out).strip()}")
     module.atomic_move(draft, str(path))
 
 
 def write_all(module: AnsibleModule, files: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, str]]]:
     """The paths of what was not as it is now, and the differences for people. Raises Wrong, with all as it was."""
-    changed, differences = [], []
+    folders = [file for file in files if file["state"] == "directory"]  # programs that validate may look for them
+    done = {file["path"]: apply(module, file) for file in folders}
+    if not module.check_mode:
+        validate_all(module, files)
     before: dict[Path, bytes | None] = {}
     for file in files:
+        if file["state"] == "directory":
+            continue
         path = Path(file["path"])
         old = read(path)
         try:
-            is_changed, difference = apply(module, file, old)
+            done[file["path"]] = apply(module, file)
         except OSError as error:  # a full disk, above all
             put_back(module, before)
             raise Wrong(f"{path} could not be written: {error.strerror}") from error
-        except Wrong:
-            put_back(module, before)
-            raise
-        if is_changed:
-            changed.append(file["path"])
-            differences += [] if file["secret"] else [difference]
-            if file["state"] == "file":
-                before[path] = old
-    return changed, differences
+        if done[file["path"]][0] and file["state"] == "file":
+            before[path] = old
+    changed = [file for file in files if done[file["path"]][0]]
+    return [file["path"] for file in changed], [done[file["path"]][1] for file in changed if not file["secret"]]
 
 
 def is_unit(path: Path) -> bool:
@@ -142,12 +194,12 @@ def put_back(module: AnsibleModule, before: dict[Path, bytes | None]) -> None:
                 write(module, path, content)
 
 
-def apply(module: AnsibleModule, file: dict[str, Any], old: bytes | None) -> tuple[bool, dict[str, str]]:
-    """Makes one file as it should be: whether it was not, and the difference for people. Raises Wrong."""
+def apply(module: AnsibleModule, file: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+    """Makes one file as it should be: whether it was not, and the difference for people."""
     path, state = Path(file["path"]), file["state"]
     difference = {"before": "", "after": "", "before_header": str(path), "after_header": str(path)}
     if state == "absent":
-        is_there = path.exists() or path.is_symlink()
+        is_there = differs(file)
         if is_there and not module.check_mode:
             path.unlink()
         return is_there, difference | {"before": "there\n" if is_there else ""}
@@ -158,12 +210,11 @@ def apply(module: AnsibleModule, file: dict[str, Any], old: bytes | None) -> tup
             make_folders(path)
         difference["after"] = f"{path}/\n" if is_changed else ""
     else:
-        content = file["content"].encode()
-        is_changed = content != old
+        is_changed, old = differs(file), read(path)
         if is_changed:
             difference |= {"before": (old or b"").decode(errors="replace"), "after": file["content"]}
         if is_changed and not module.check_mode:
-            write(module, path, content, file["validate"])
+            write(module, path, file["content"].encode())
 
     if path.exists():
         mode = file["mode"] or module.params["mode"]
@@ -186,6 +237,7 @@ def main() -> None:
             "group": {"default": "root"},
             "mode": {"default": "0644"},
             "unapplied": {"type": "path"},
+            "sets": {"type": "list", "elements": "dict", "default": [], "options": SET},
             "files": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS},
         },
         supports_check_mode=True,
