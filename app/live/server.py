@@ -11,9 +11,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from autobahn.exception import Disconnected
+from daphne.http_protocol import HTTPFactory
 from daphne.server import Server as DaphneServer
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import defer
+from twisted.web.http import HTTPChannel
 
 from live.codec import MESSAGE_BYTES
 from live.socket import RTT_EXTENSION
@@ -21,6 +23,54 @@ from live.socket import RTT_EXTENSION
 FRAME_BYTES: Final = 4096
 WRITE_BUFFER_BYTES: Final = 16 * 1024  # unsent bytes of a socket before its writer has to wait
 PING_TAG: Final = b"rtt "
+# What edges let through of what players send (cookies of 16 KiB, addresses of 8) and what they add, with room for more
+HEADERS_BYTES: Final = 48 * 1024
+HEADERS_MAX: Final = 500
+TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 55\r\nConnection: close\r\n\r\n"
+    b"The headers are too large: clear this site's cookies.\r\n"
+)
+
+
+_HTTPChannel: Any = HTTPChannel  # Twisted has types for a part of it
+
+
+class Channel(_HTTPChannel):  # type: ignore[misc]  # as above
+    """A connection whose requests may be as large as nginx lets them be, and which says so of those that are larger.
+
+    Twisted closes such a connection at once. nginx, which is sending still, takes that for a worker that died, and
+    asks the next one. So the headers are read to their end before they are refused.
+    """
+
+    MAX_LENGTH = totalHeadersSize = HEADERS_BYTES
+    maxHeaders = HEADERS_MAX
+    _refused: bytes | None = None  # what came last of headers that are too large
+
+    def lineReceived(self, line: bytes) -> None:
+        size, count = self._receivedHeaderSize + len(line), self._receivedHeaderCount + 1
+        if line and (size > self.totalHeadersSize or count >= self.maxHeaders):
+            self._refuse()
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse()
+        self.rawDataReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._refused is None:
+            super().rawDataReceived(data)
+            return
+        self._refused += data
+        if b"\r\n\r\n" in self._refused:
+            self.transport.write(TOO_LARGE)
+            self.loseConnection()
+        self._refused = self._refused[-3:]
+
+    def _refuse(self) -> None:
+        self._refused = b"\r\n"  # of the line that was one too many
+        self.setRawMode()
 
 
 class _Flow:
@@ -91,6 +141,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
     def run(self) -> None:
         WebSocketFactory.protocol = MatchpointProtocol
+        HTTPFactory.protocol = Channel
         super().run()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:

@@ -34,7 +34,7 @@ WIRING = [
     "alertmanager_cluster_listen", "valkey_app_password", "matchpoint_domain",
     "matchpoint_public_ca", "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
     "app_live_addresses",
-    "backup_url", "certbot_issuer", "certbot_copies", "nginx_acme_listen", "site_grafana",
+    "backup_url", "certbot_issuer", "certbot_copies", "nginx_acme_share", "site_grafana",
 ]  # fmt: skip
 
 

@@ -183,6 +183,12 @@ def test_the_same_certificate_may_come_twice_and_a_renewed_one_follows(edge: Edg
     assert len(kept) == 4, kept  # the placeholder, the link, this one and the one before
 
 
+def test_a_certificate_without_an_alias_of_the_site_is_refused(edge: Edge, authority: Authority) -> None:
+    edge.settings.aliases.append(f"www.{DOMAIN}")
+    with pytest.raises(edge.program.RefusedError, match=f"not for www.{DOMAIN}"):
+        edge.receive(authority.issue())
+
+
 WRONG: dict[str, tuple[Callable[[Authority], bytes], str]] = {
     "nothing": (lambda authority: b"", "what came is not PEM"),
     "no PEM": (lambda authority: b"hello", "what came is not PEM"),

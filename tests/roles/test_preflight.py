@@ -23,7 +23,7 @@ NGINX = {"port": 443, "process": "nginx", "unit": "nginx.service"}
 def faults(facts: dict | None = None, **probe: object) -> list[str]:
     found = {
         "addresses": ["192.0.2.10"], "name_error": "", "listeners": [], "ssh_port": 22, "disk_free_mb": 9999,
-        "time": time.time(),
+        "time": time.time(), "aliases": {},
     }  # fmt: skip
     text = role_template(
         "preflight", "faults.yml", ansible_facts=FACTS | (facts or {}), __preflight_probe=found | probe,
@@ -56,6 +56,16 @@ def test_a_host_that_will_do_is_let_pass(found: dict) -> None:
         ({}, {"time": 0}, "s away from that of the control machine"),
         ({}, {"addresses": []}, "which does not resolve on the host"),
         ({}, {"addresses": ["198.51.100.1"]}, 'matchpoint_addresses: ["198.51.100.1"]'),
+        (
+            {},
+            {"aliases": {"www.pong.example.com": {"addresses": [], "error": "unknown name"}}},
+            "nginx_aliases has www.pong.example.com, which does not resolve on the host (unknown name): add",
+        ),
+        (
+            {},
+            {"aliases": {"www.pong.example.com": {"addresses": ["192.0.2.10", "198.51.100.1"], "error": ""}}},
+            "nginx_aliases has www.pong.example.com, which resolves to 192.0.2.10, 198.51.100.1: this host has",
+        ),
         ({}, {"ssh_port": 2222}, "SSH reaches the host on port 2222, which the firewall would close"),
         ({}, {"listeners": [APACHE]}, "port 80 is taken by apache2 (apache2.service)"),
     ],

@@ -136,7 +136,7 @@ def test_one_edge_gets_the_certificate_for_all(many, tmp_path):
     inventory = yaml.safe_load(many.read_text())
     inventory["all"]["children"]["edge"]["hosts"]["app2"] = {}
     path = tmp_path / "hosts.yml"
-    names = ("nginx_acme_listen", "nginx_acme_upstream", "certbot_issuer", "certbot_copies", "firewall_allow")
+    names = ("nginx_acme_share", "certbot_issuer", "certbot_copies", "firewall_allow")
 
     def look(**groups):
         inventory["all"]["children"].update(groups)
@@ -144,17 +144,16 @@ def test_one_edge_gets_the_certificate_for_all(many, tmp_path):
         return wiring(path, *names)
 
     hosts = look()  # app2 is the first of the edges
-    assert hosts["app2"]["nginx_acme_listen"].endswith(":8402")
-    assert hosts["app2"]["nginx_acme_listen"] == hosts["front"]["nginx_acme_upstream"]
-    assert hosts["front"]["nginx_acme_listen"] == hosts["app2"]["nginx_acme_upstream"] == ""
+    assert hosts["app2"]["nginx_acme_share"]["listen"].endswith(":8402")
+    assert hosts["front"]["nginx_acme_share"] == {"upstream": hosts["app2"]["nginx_acme_share"]["listen"]}
     assert hosts["app2"]["certbot_copies"] == {"front": {"address": "192.0.2.4", "port": 22}}
     assert [link["peers"] for link in hosts["app2"]["firewall_allow"] if link["port"] == 8402] == [["front"]]
     assert look(acme={"hosts": {"front": {}}})["app2"]["certbot_issuer"] == "front"
 
 
 def test_one_edge_alone_hands_nothing_over(many):
-    front = wiring(many, "nginx_acme_listen", "nginx_acme_upstream", "certbot_copies", "firewall_allow")["front"]
-    assert (front["nginx_acme_listen"], front["nginx_acme_upstream"], front["certbot_copies"]) == ("", "", {})
+    front = wiring(many, "nginx_acme_share", "certbot_copies", "firewall_allow")["front"]
+    assert (front["nginx_acme_share"], front["certbot_copies"]) == ({}, {})
     assert 8402 not in {link["port"] for link in front["firewall_allow"]}
 
 
@@ -253,7 +252,11 @@ def test_another_ca_is_trusted_before_it_issues_and_the_old_one_until_after(tmp_
         ({"matchpoint_smtp_url": "mail:25"}, "matchpoint_smtp_url is (hidden): it must be the address of a mail relay"),
         ({"matchpoint_smtp_url": "smtp://ops:it's@mail:25"}, "with special characters of user and password as %XX"),
         ({"matchpoint_smtp_url": "smtp+ssl://mail.example.com:4465"}, "smtp+ssl:// for TLS on port 465"),
-        ({"matchpoint_domian": "x"}, "matchpoint_domian is no setting of Matchpoint"),
+        (
+            {"nginx_aliases": ["www.pong.example.com."]},
+            "nginx_aliases has www.pong.example.com.: it must be a DNS name",
+        ),
+        ({"matchpoint_domian": "x"}, "matchpoint_domian (the command line) is no setting of Matchpoint"),
     ],
 )
 def test_wrong_settings_stop_the_deploy_before_a_host_is_touched(change, told):

@@ -20,6 +20,11 @@ options:
     description: DNS name to resolve on the host
     type: str
     default: ""
+  aliases:
+    description: more of them
+    type: list
+    elements: str
+    default: []
   ports:
     description: TCP ports whose listeners to look for
     type: list
@@ -94,6 +99,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "default": ""},
+            "aliases": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
         },
         supports_check_mode=True,
@@ -103,6 +109,9 @@ def main() -> None:
         changed=False,
         addresses=addresses,
         name_error=name_error,
+        aliases={
+            name: dict(zip(("addresses", "error"), resolve(name), strict=True)) for name in module.params["aliases"]
+        },
         listeners=listeners_settled(module),
         ssh_port=ssh_port(),
         disk_free_mb=shutil.disk_usage("/").free // 2**20,

@@ -4,6 +4,7 @@ import datetime
 import json
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -25,10 +26,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.app.ports import free_ports, listens
 from tests.conftest import ROOT, poll
-from tests.processes import Program, started
+from tests.processes import Program, run, started
 
 ROLE = Path(__file__).parents[3] / "roles/nginx"
 NAME = "localhost"
+ALIAS = "www.localhost"
 TYPES = "text/html html; text/css css; application/javascript js; image/svg+xml svg;"
 NGINX = shutil.which("nginx", path=f"{ROOT / '.tools/bin'}:/usr/sbin:/usr/bin:/sbin:/bin")
 
@@ -84,6 +86,7 @@ class Answer:
 @dataclass
 class Edge:
     port: int
+    plain_port: int
     folder: Path
     consoles: dict[str, Console]
     context: ssl.SSLContext = field(init=False)
@@ -96,13 +99,25 @@ class Edge:
         """Everything that any console was asked."""
         return [path for console in self.consoles.values() for path in console.seen]
 
-    def ask(self, path: str, method: str = "GET", *, body: str | None = None, **headers: str) -> Answer:
-        """The answer to one request. The path is sent as it is."""
-        connection = HTTPSConnection(NAME, self.port, timeout=15, context=self.context)
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        body: str | None = None,
+        name: str = NAME,
+        host: str = "",
+        **headers: str,
+    ) -> Answer:
+        """The answer to one request to a name. The path is sent as it is, and so is another host."""
+        connection = HTTPSConnection(name, self.port, timeout=15)
         try:
-            connection.putrequest(method, path, skip_accept_encoding=True)
-            for name, value in headers.items():
-                connection.putheader(name.replace("__", "-"), value)
+            plain = socket.create_connection(("127.0.0.1", self.port), timeout=15)
+            connection.sock = self.context.wrap_socket(plain, server_hostname=name)
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            connection.putheader("Host", host or name)  # the port is a test's, and no part of the name
+            for key, value in headers.items():
+                connection.putheader(key.replace("__", "-"), value)
             if body is not None:
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body.encode() if body else None)
@@ -125,7 +140,7 @@ def _certificate(folder: Path) -> None:
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME), x509.DNSName(ALIAS)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -136,8 +151,12 @@ def _certificate(folder: Path) -> None:
     (folder / "privkey.pem").write_bytes(private)
 
 
-def _rendered(folder: Path, ports: list[int], web: list[str], consoles: dict[str, list[str]]) -> None:
+def _rendered(
+    folder: Path, ports: list[int], web: list[str], live: dict[str, str], consoles: dict[str, list[str]]
+) -> None:
     """The role's templates, moved to a folder and to ports that are free: HTTPS, HTTP, status."""
+    said = run([str(NGINX), "-v"], timeout_s=10).stderr
+    is_old = [int(number) for number in re.findall(r"\d+", said)[:3]] < [1, 25, 1]  # HTTP/2 is said in another way
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)
     environment.filters |= {"comment": comment, "regex_escape": regex_escape}
     settings: dict[str, Any] = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
@@ -145,7 +164,9 @@ def _rendered(folder: Path, ports: list[int], web: list[str], consoles: dict[str
     values = settings | {
         "ansible_managed": "test",
         "nginx_domain": NAME,
+        "nginx_aliases": [ALIAS],
         "nginx_web": web,
+        "nginx_live": live,
         "nginx_consoles": consoles,
         "nginx_certificate": str(folder / "tls"),
         "__nginx_status_port": ports[2],
@@ -157,19 +178,18 @@ def _rendered(folder: Path, ports: list[int], web: list[str], consoles: dict[str
     for source in [*ROLE.glob("templates/etc/nginx/*.j2"), *ROLE.glob("templates/usr/share/matchpoint/*.j2")]:
         text = environment.from_string(source.read_text()).render(values)
         for old, new in [
-            ("/etc/nginx/matchpoint-", f"{folder}/matchpoint-"),
             ("/usr/share/matchpoint", str(folder)),
             ("/var/log/nginx", str(folder)),
             ("/var/lib/nginx", str(folder)),
             ("/run/nginx.pid", f"{folder}/nginx.pid"),
-            ("include /etc/nginx/modules-enabled/*.conf;", "daemon off;"),
-            ("include /etc/nginx/mime.types;", f"types {{ {TYPES} }}"),  # of a package that this machine may not have
+            ("include modules-enabled/*.conf;", "daemon off;"),
+            ("include mime.types;", f"types {{ {TYPES} }}"),  # of a package that this machine may not have
             ("user www-data;", "user root;"),  # folders of tests are their owner's alone
             ("brotli_static on;", ""),
-            ("http2 on;", ""),
+            ("http2 on;", "" if is_old else "http2 on;"),
         ]:
             text = text.replace(old, new)
-        text = re.sub(r"listen 443 ssl", f"listen 127.0.0.1:{ports[0]} ssl", text)
+        text = re.sub(r"listen 443 ssl", f"listen 127.0.0.1:{ports[0]} ssl{' http2' if is_old else ''}", text)
         text = re.sub(r"listen 80\b", f"listen 127.0.0.1:{ports[1]}", text)
         (folder / source.stem).write_text(text)
     paths = " ".join(
@@ -180,7 +200,9 @@ def _rendered(folder: Path, ports: list[int], web: list[str], consoles: dict[str
 
 
 @contextmanager
-def edge(folder: Path, web: list[str], *, dead: tuple[str, ...] = ()) -> Iterator[Edge]:
+def edge(
+    folder: Path, web: list[str], *, live: dict[str, str] | None = None, dead: tuple[str, ...] = ()
+) -> Iterator[Edge]:
     """nginx before `web`, with three consoles; of those named in `dead`, the first of two addresses does not answer."""
     assert NGINX, "there is no nginx: `docker/lab/bootstrap.sh rules` takes it out of its package"
     consoles = {name: Console(name) for name in ("grafana", "prometheus", "alertmanager")}
@@ -191,12 +213,12 @@ def edge(folder: Path, web: list[str], *, dead: tuple[str, ...] = ()) -> Iterato
     folder.chmod(0o755)
     _certificate(folder / "tls")
     ports = free_ports(3)
-    _rendered(folder, ports, web, addresses)
+    _rendered(folder, ports, web, live or {}, addresses)
     command = [NGINX, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
     with started(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             _await(ports[0], process, folder)
-            yield Edge(ports[0], folder, consoles)
+            yield Edge(ports[0], ports[1], folder, consoles)
         finally:
             for console in consoles.values():
                 console.shutdown()

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -63,6 +63,7 @@ class Settings:
     known_hosts: Path  # folder with a file for each copy
     user: str
     copies: dict[str, dict[str, Any]]  # name: {address, port}
+    aliases: list[str] = field(default_factory=list)  # more names on the certificate
 
     @classmethod
     def read(cls, path: Path) -> Settings:
@@ -104,7 +105,7 @@ class Bundle:
     def serial(self) -> int:
         return self.leaf.serial_number
 
-    def check(self, domain: str, now: datetime) -> None:
+    def check(self, wanted: list[str], now: datetime) -> None:
         """Raises RefusedError when browsers or the server would not take it."""
         try:
             key = serialization.load_pem_private_key(self.privkey, None)
@@ -113,8 +114,9 @@ class Bundle:
         encoding = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         if key.public_key().public_bytes(*encoding) != self.leaf.public_key().public_bytes(*encoding):
             raise RefusedError("the key is not that of the certificate")
-        if domain not in names(self.leaf):
-            raise RefusedError(f"the certificate is for {', '.join(names(self.leaf)) or 'nobody'}, not for {domain}")
+        if missing := [name for name in wanted if name not in names(self.leaf)]:
+            shown = ", ".join(names(self.leaf)) or "nobody"
+            raise RefusedError(f"the certificate is for {shown}, not for {', '.join(missing)}")
         if self.leaf.not_valid_after_utc <= now:
             raise RefusedError(f"the certificate expired on {self.leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
         if self.leaf.not_valid_before_utc > now + CLOCK_SKEW:
@@ -215,7 +217,7 @@ def refuse_older(settings: Settings, bundle: Bundle) -> None:
 
 def receive(settings: Settings, stream: BinaryIO) -> str:
     bundle = Bundle.parse(stream.read(LIMIT_BYTES + 1))
-    bundle.check(settings.domain, datetime.now(UTC))
+    bundle.check([settings.domain, *settings.aliases], datetime.now(UTC))
     with settings.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         refuse_older(settings, bundle)
