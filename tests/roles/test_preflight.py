@@ -23,7 +23,7 @@ NGINX = {"port": 443, "process": "nginx", "unit": "nginx.service"}
 def faults(facts: dict | None = None, **probe: object) -> list[str]:
     found = {
         "addresses": ["192.0.2.10"], "name_error": "", "listeners": [], "ssh_port": 22, "disk_free_mb": 9999,
-        "time": time.time(), "aliases": {},
+        "disk_size_mb": 9700, "time": time.time(), "aliases": {},
     }  # fmt: skip
     text = role_template(
         "preflight", "faults.yml", ansible_facts=FACTS | (facts or {}), __preflight_probe=found | probe,
@@ -52,6 +52,8 @@ def test_a_host_that_will_do_is_let_pass(found: dict) -> None:
         ({"architecture": "riscv64"}, {}, "the machine is riscv64"),
         ({"service_mgr": "openrc"}, {}, "services are started by openrc"),
         ({"memtotal_mb": 512}, {}, "the host has 512 MiB of memory"),
+        ({"memtotal_mb": 1700}, {}, "the host has 1700 MiB of memory"),
+        ({}, {"disk_size_mb": 9000}, "have 9000 MiB together: the host needs 9500 (preflight_disk_size_mb)"),
         ({}, {"disk_free_mb": 100}, "/ has 100 MiB free"),
         ({}, {"time": 0}, "s away from that of the control machine"),
         ({}, {"addresses": []}, "which does not resolve on the host"),

@@ -11,6 +11,7 @@ from tests.roles.test_skeleton import ROLES, load, options
 from tests.roles.test_wiring import ROOT, SETTINGS, ansible, wiring
 
 SPECS = {name: option for role in ROLES for name, option in options(role).items()}
+SPECS |= load(ROOT / "roles/preflight/meta/argument_specs.yml")["argument_specs"]["hosts"]["options"]
 DEFAULTS = {name: value for role in ROLES for name, value in (load(role / "defaults/main.yml") or {}).items()}
 
 
@@ -34,7 +35,7 @@ def every_setting(said):
     return {name: value(option, said, DEFAULTS.get(name)) for name, option in SPECS.items()}
 
 
-def as_roles_see_them(inventory, folder, names):
+def as_roles_see_them(inventory, folder, names, before=()):
     """Host name -> settings, after the facts that the first plays of a deploy set, which outrank the inventory."""
     for name in ("ansible/group_vars", "monitoring", "roles"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -43,7 +44,7 @@ def as_roles_see_them(inventory, folder, names):
     settled = [task for play in plays for task in play.get("tasks", []) if "ansible.builtin.set_fact" in task]
     wanted = ", ".join(f"'{name}': {name}" for name in names)
     show = {"ansible.builtin.debug": {"msg": f"{{{{ {{{wanted}}} | to_json }}}}"}}
-    play = [{"hosts": "all", "gather_facts": False, "tasks": [*settled, show]}]
+    play = [{"hosts": "all", "gather_facts": False, "tasks": [*before, *settled, show]}]
     (folder / "ansible/play.yml").write_text(yaml.safe_dump(play))
     done = ansible(
         "ansible-playbook", "-i", inventory, folder / "ansible/play.yml",
@@ -134,7 +135,7 @@ def test_what_is_nearly_right_is_refused_wherever_it_is_said_and_what_is_ones_ow
         "the group edges is none of Matchpoint''s: did you mean edge?",
         "the group metrics is none of Matchpoint''s and does nothing: the groups are db, cache, app, edge, monitor,",
         "__app_root is no setting of Matchpoint",
-        "app_live_worker (the command line) is no setting of Matchpoint: did you mean app_live_",
+        "app_live_worker (the command line) is no setting of Matchpoint: did you mean live_workers?",
         "ngnix_hsts_seconds (group berlin) is no setting of Matchpoint: did you mean nginx_hsts_seconds?",
         "private_adress (host app3) is no setting of Matchpoint: did you mean private_address?",
         "secrets is a name of Matchpoint''s wiring",
@@ -165,3 +166,52 @@ def test_grafana_that_is_off_is_off_with_and_without_quotes(tmp_path):
     assert answers[0]["site_grafana"] == []
     assert answers[0]["alertmanager_link_dashboards"] is False
     assert "grafana" not in answers[0]["host_services"]["offers"]
+
+
+def test_edges_and_firewalls_know_as_many_workers_as_the_inventory_says(tmp_path):
+    hosts = yaml.safe_load((ROOT / "inventories/cluster/hosts.yml").read_text())
+    hosts["all"]["children"]["app"]["hosts"]["app2"] |= {"live_workers": 8, "web_workers": 3}
+    answers = wiring(site(tmp_path, hosts=hosts), "site_live", "site_web", "app_live_ports", "firewall_allow")
+    assert answers["app1"]["app_live_ports"] == [8101, 8102, 8103]
+    assert answers["app2"]["app_live_ports"] == [*range(8101, 8110)]
+    for edge in ("edge1", "edge2"):
+        assert [name for name in answers[edge]["site_live"] if name.startswith("app2-")] == [
+            f"app2-{port}" for port in answers["app2"]["app_live_ports"]
+        ]
+        assert len(answers[edge]["site_web"]) == 2 + 3 + 2
+    assert {8003, 8109} <= {link["port"] for link in answers["app2"]["firewall_allow"]}
+
+
+def test_a_number_of_workers_that_cannot_be_is_refused(tmp_path):
+    told = refusal(site(tmp_path, host_vars__pong={"live_workers": 0, "web_workers": 900}))
+    assert "live_workers of pong is 0: it must be from 1 to 90" in told
+    assert "web_workers of pong is 900: it must be from 1 to 90" in told
+
+
+def test_memory_of_services_follows_the_size_of_the_host_and_not_its_drift(tmp_path):
+    """MemTotal in MiB -> what PostgreSQL and Valkey go by, the size that the host is sold as."""
+    sizes = {
+        700: 1024,
+        967: 1024,
+        1740: 1024,
+        1741: 2048,
+        1967: 2048,
+        2001: 2048,
+        3791: 4096,
+        3922: 4096,
+        7940: 8192,
+        24105: 24576,
+    }
+    hosts = {
+        f"host{memory}": {"ansible_host": f"192.0.2.{number}", "room": memory} for number, memory in enumerate(sizes, 1)
+    }
+    groups = {group: {"hosts": dict.fromkeys(hosts)} for group in ("db", "cache", "app", "edge", "monitor")}
+    inventory = site(tmp_path, hosts={"all": {"hosts": hosts, "children": groups}})
+    gathered = {"ansible.builtin.set_fact": {"memtotal_mb": "{{ room }}", "cacheable": True}}
+    names = ("postgres_memory_mb", "valkey_maxmemory_mb")
+    answers = as_roles_see_them(inventory, tmp_path, names, [gathered])
+    assert {host: answer["postgres_memory_mb"] for host, answer in answers.items()} == {
+        f"host{memory}": size for memory, size in sizes.items()
+    }
+    assert answers["host7940"]["valkey_maxmemory_mb"] == 1024
+    assert answers["host967"]["valkey_maxmemory_mb"] == 256

@@ -25,8 +25,8 @@ def specs(role):
 
 
 def options(role):
-    """All settings of a role; the product settings that preflight documents are no role settings."""
-    entries = [spec.get("options", {}) for name, spec in specs(role).items() if name != "settings"]
+    """All settings of a role; those of the site and of hosts, which preflight documents, are no role's."""
+    entries = [spec.get("options", {}) for name, spec in specs(role).items() if name not in ("settings", "hosts")]
     return {name: option for entry in entries for name, option in entry.items()}
 
 
@@ -132,3 +132,23 @@ def test_templates_say_who_owns_the_file(role):
 def test_role_docs_are_up_to_date():
     done = run([sys.executable, ROOT / "ansible/role_docs.py", "--check"])
     assert done.returncode == 0, done.stdout
+
+
+@ROLE
+def test_effects_are_of_settings_that_there_are(role):
+    """What a change does to what runs; each setting has one."""
+    said = load(role / "meta/effects.yml")
+    assert set(said) <= {"usually", "but"}
+    named = [name for names in said.get("but", {}).values() for name in names]
+    known = {name for spec in specs(role).values() for name in spec.get("options", {})}
+    assert set(named) <= known
+    assert len(named) == len(set(named))
+
+
+@ROLE
+def test_settings_of_a_command_line_restart_the_service(role):
+    said = load(role / "meta/effects.yml")
+    for path in (role / "templates/etc/default").glob("*.j2"):
+        for name in set(re.findall(rf"\b{role.name}_\w+", path.read_text())) & set(options(role)):
+            effect = next((text for text, names in said.get("but", {}).items() if name in names), said["usually"])
+            assert effect.startswith("restarts "), f"{path} has {name}, and {effect}"

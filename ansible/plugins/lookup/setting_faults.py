@@ -35,8 +35,6 @@ options:
     default: {}
 """
 
-# Said with a host, and read by the wiring: the names of all other variables of the wiring are its own
-OF_HOSTS = ("private_address", "ssh_port")
 # Groups that are not written down: Ansible's, and those of the first plays
 MADE = ("all", "ungrouped", "staying", "leaving")
 KINDS = {
@@ -70,7 +68,7 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         playbooks = Path(variables["playbook_dir"])
         self._specs = specs(playbooks.parent / "roles")
-        self._own = wiring(playbooks) - set(self._specs) - set(OF_HOSTS)
+        self._own = wiring(playbooks) - set(self._specs)
         self._roles = sorted(path.name for path in (playbooks.parent / "roles").iterdir())
         self._hostvars = variables["hostvars"]
         self._inventory = self._hostvars._inventory
@@ -113,7 +111,7 @@ class LookupModule(LookupBase):
         places: dict[str, list[str]] = {}
         for place, name in said:
             places.setdefault(name, []).append(place)
-        known = [*self._specs, *OF_HOSTS]
+        known = list(self._specs)
         for name in sorted(places):
             where = f" ({', '.join(each for each in places[name] if each)})" if all(places[name]) else ""
             if name in known:

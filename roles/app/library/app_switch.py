@@ -29,6 +29,8 @@ description:
   - When a worker fails, all restarted workers go back to the release and the configuration that they came from,
     C(current) stays where it is, and the module fails with the last lines of the worker's journal.
   - A host that serves nobody starts all workers at a time.
+  - Workers that a host gets more (its number was raised) are C(fresh). A worker that starts is given matches at once,
+    so without O(fresh) they are left for a second call, when the edges know them.
   - Without O(release) and O(undo) it changes nothing and tells the host's releases and what its workers run.
 options:
   root: {description: "folder with C(releases), C(current) and C(previous)", type: path, required: true}
@@ -40,6 +42,7 @@ options:
   address: {description: where the workers listen, type: str, default: 127.0.0.1}
   host: {description: the host in the names of live workers, type: str, default: ""}
   workers: {description: "instances, C(<template>@<port>)", type: list, elements: str, default: []}
+  fresh: {description: start also those that were none of the host's workers before, type: bool, default: true}
   play: {description: play a match on a restarted live worker, type: bool, default: false}
   ready_seconds: {description: how long a worker may take until it is ready, type: int, default: 40}
   keep: {description: releases to keep, type: int, default: 3}
@@ -116,6 +119,12 @@ class Switch:
         """Remember release and configuration, so that both can be put back; the configuration has secrets."""
         self.served = {name: state for name, state in served.items() if state}
         write(self.root / "served.json", json.dumps(self.served), 0o600)
+
+    def fresh(self) -> list[str]:
+        """The wanted workers that were none of the host's at the last switch, and do not run."""
+        known = self.served["now"]["workers"] if "now" in self.served else self.workers
+        fresh = [worker for worker in self.workers if worker not in known]
+        return fresh if len(fresh) < len(self.workers) else []
 
     def config_served(self) -> str:
         """The hash of the configuration that serves."""
@@ -396,14 +405,18 @@ def run(module: AnsibleModule) -> NoReturn:
         module.exit_json(**result, releases=releases, damaged=damaged)
     config = module.params["config"] or switch.config_served()
     stamp = f"{release}-{config}"
-    restart = [worker for worker in switch.workers if running[worker] != stamp]
     extra = sorted(set(running) - set(switch.workers))
-    changed = bool(restart or extra or current != release)
     serves = bool(current) and any(running.values())
+    fresh = switch.fresh() if serves else []
+    if not module.params["fresh"]:
+        switch.workers = [worker for worker in switch.workers if worker not in fresh]
+    restart = [worker for worker in switch.workers if running[worker] != stamp]
+    changed = bool(restart or extra or current != release)
+    rolls = changed and serves and (set(restart) != set(fresh) or bool(extra) or current != release)
     wanted = f"current: {release}\nrestart: {restart}\n"
     result |= {
         "changed": changed,
-        "pending": "none" if not changed else "roll" if serves else "start",
+        "pending": "none" if not changed else "start" if not rolls else "grow" if fresh else "roll",
         "restarted": restart,
         "stopped": extra,
         "diff": {"before": f"current: {current}\n", "after": wanted} if changed else {},
@@ -425,6 +438,7 @@ def main() -> None:
             "address": {"type": "str", "default": "127.0.0.1"},
             "host": {"type": "str", "default": ""},
             "workers": {"type": "list", "elements": "str", "default": []},
+            "fresh": {"type": "bool", "default": True},
             "play": {"type": "bool", "default": False},
             "ready_seconds": {"type": "int", "default": 40},
             "keep": {"type": "int", "default": 3},

@@ -95,6 +95,12 @@ def listeners_settled(module: AnsibleModule) -> list[dict]:
         time.sleep(0.5)
 
 
+def disk_size_mb() -> int:
+    """The size of the file systems that a site fills, together."""
+    systems = {Path(path).stat().st_dev: shutil.disk_usage(path).total for path in ("/", "/opt", "/var")}
+    return sum(systems.values()) // 2**20
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -114,6 +120,7 @@ def main() -> None:
         },
         listeners=listeners_settled(module),
         ssh_port=ssh_port(),
+        disk_size_mb=disk_size_mb(),
         disk_free_mb=shutil.disk_usage("/").free // 2**20,
         time=time.time(),
     )
