@@ -253,7 +253,9 @@ def clean_up(before: set[str]) -> list[str]:
             continue
         if not command.startswith("ssh: "):
             found.append(f"the process {command[:200]}")
-    found += [f"the file {path}" for path in sorted(places() - before)]
+    if left_files := places() - before:
+        time.sleep(2)  # an engine has files that come and go
+        found += [f"the file {path}" for path in sorted(left_files & places())]
     return found
 
 
@@ -332,8 +334,10 @@ def summary(lanes: list[Lane], took_s: float, busy: str, left: list[str], limit_
     total: Counter[str] = Counter()
     for lane in lanes:
         total += lane.counts
+        first: dict[str, str] = {}  # a lab that was not deployed fails every test that needs it, in the same words
         for what, text in lane.failures:
-            say(f"\n{'=' * 8} {lane.name}: {what}\n{text}")
+            like = first.setdefault(text[-1000:], what)
+            say(f"\n{'=' * 8} {lane.name}: {what}\n{text if like == what else f'As {like}.'}")
     for what, why in sorted({(what, why) for lane in lanes for what, why in lane.skips}):
         say(f"SKIPPED {what}: {why}")
     for what in left:
@@ -346,8 +350,10 @@ def summary(lanes: list[Lane], took_s: float, busy: str, left: list[str], limit_
         say(f"FAILED  all together took {took_s:.0f} s, and may take {limit_s:.0f} s.")
     if ended:
         say(f"Ended by {ended}: what had not run yet is not counted.")
+    if not total and not ended:
+        say("No test was selected.")
     say(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
-    return 130 if ended else int(total["failed"] > 0)
+    return 130 if ended else int(total["failed"] > 0 or not total)
 
 
 if __name__ == "__main__":

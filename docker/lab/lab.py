@@ -69,7 +69,8 @@ def command_up(args: argparse.Namespace) -> None:
     wanted = topology.read(args.topology)
     with lock("engine", shared=True):
         lab, found = lab_prepare(args.lab, len(wanted) + 1)
-        hosts.up(lab, found, args.topology, wanted, publish=args.publish, package_cache=ROOT / ".cache" / "apt")
+        cache = ROOT / ".cache" / "apt" / args.lab  # its program does not share a folder with that of another lab
+        hosts.up(lab, found, args.topology, wanted, publish=args.publish, package_cache=cache)
 
 
 def command_add(args: argparse.Namespace) -> None:

@@ -29,6 +29,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(300)  # everything is installed anew, from what was fetched before
 @pytest.mark.parametrize("locale", ["C", "tlh_QO.UTF-8"])
 def test_the_first_operating_target_of_a_clone_gets_as_far_as_the_settings(clone: Path, locale: str) -> None:
     """And in a clone that has just been made, the first one: what it fetches is not there when `make` begins."""
@@ -36,7 +37,7 @@ def test_the_first_operating_target_of_a_clone_gets_as_far_as_the_settings(clone
     environment |= {"LC_ALL": locale, "LANG": locale, "PATH": os.environ["PATH"].replace(f"{TOOLS}:", "")}
     cache = os.environ.get("UV_CACHE_DIR") or str(ROOT / ".cache/uv")
     asked = ["make", "preflight", "INVENTORY=inventories/single", "ARGS=-e matchpoint_domain=Pong_1"]
-    done = run([*asked, f"UV_CACHE_DIR={cache}"], cwd=clone, env=environment, timeout_s=100)
+    done = run([*asked, f"UV_CACHE_DIR={cache}"], cwd=clone, env=environment, timeout_s=250)
     said = re.sub(r"\s+", " ", done.stdout + done.stderr)
     assert "matchpoint_domain is Pong_1: it must be a DNS name in lower case" in said, said[-3000:]
     assert not (clone.parent / ".cache").exists()

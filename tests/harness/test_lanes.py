@@ -16,6 +16,9 @@ from tests.conftest import ROOT, poll
 from tests.harness.test_processes import alive
 from tests.processes import Program, output, started
 
+# Each starts a pytest or two, on a machine that may be busy with labs
+pytestmark = pytest.mark.timeout(300)
+
 RUNNER = """
 import sys
 from pathlib import Path
@@ -79,7 +82,7 @@ def test_failures_skips_and_what_was_left_are_told_and_the_last_line_counts(tmp_
     (tmp_path / "good.py").write_text(GOOD)
     (tmp_path / "bad.py").write_text(BAD)
     with running(tmp_path, "--limit", "0.001") as program:
-        said, _ = output(program, timeout_s=100)
+        said, _ = output(program, timeout_s=250)
     lines = said.splitlines()
     assert program.returncode == 1
     assert any(re.fullmatch(r"FAILED  bad: \S*test_bad \(call\)", line) for line in lines), said
@@ -100,7 +103,7 @@ def test_who_ends_the_lanes_ends_all_that_they_started(tmp_path: Path, number: s
     with running(tmp_path) as program:
         poll(lambda: processes("sleep 597"), within_s=60, what="the test to begin")
         program.send_signal(number)
-        said, _ = output(program, timeout_s=50)
+        said, _ = output(program, timeout_s=250)
     assert program.returncode == 130
     assert said.splitlines()[-1].endswith("skipped")
     assert not processes("sleep 598")
@@ -110,7 +113,7 @@ def test_who_ends_the_lanes_ends_all_that_they_started(tmp_path: Path, number: s
 def test_a_lane_that_does_not_even_begin_has_failed(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
     with running(tmp_path) as program:
-        said, _ = output(program, timeout_s=60)
+        said, _ = output(program, timeout_s=250)
     assert program.returncode == 1
     assert "No module named 'nothing_of_this_name'" in said
     assert said.splitlines()[-1].startswith("0 passed, 1 failed")

@@ -73,7 +73,7 @@ def test_after_it():
 def test_a_test_that_hangs_fails_by_its_name_ends_what_it_started_and_the_next_one_runs(tmp_path: Path) -> None:
     (tmp_path / "test_hangs.py").write_text(HANGS)
     options = ["-c", ROOT / "pyproject.toml", "--rootdir", ROOT, "-p", "no:cacheprovider"]
-    done = run([sys.executable, "-m", "pytest", *options, tmp_path / "test_hangs.py"], cwd=ROOT)
+    done = run([sys.executable, "-m", "pytest", *options, tmp_path / "test_hangs.py"], cwd=ROOT, timeout_s=100)
     assert "Failed: Timeout (>3.0s)" in done.stdout, done.stdout
     assert re.search(r"^FAILED \S*::test_that_hangs", done.stdout, re.MULTILINE), done.stdout
     assert "1 failed, 1 passed" in done.stdout
