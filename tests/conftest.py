@@ -151,8 +151,8 @@ def booted(lab: Lab) -> Iterator[Lab]:
     """The lab, booted from nothing and removed afterwards."""
     if not KEEP:
         lab.make("down")
-    lab.make("lab")
     try:
+        lab.make("lab")
         yield lab
     finally:
         if not KEEP:

@@ -232,7 +232,7 @@ def places() -> set[str]:
     """What lies where careless programs leave something: beside the checkout, at home, in /tmp, unknown to Git."""
     outside = [ROOT.parent, Path.home(), Path.home() / ".cache", Path.home() / ".config", Path.home() / ".ansible"]
     found = {str(path) for folder in outside if folder.is_dir() for path in folder.iterdir()}
-    ours = ("ansible", "matchpoint", "mitogen", "playwright", "pytest-of-", ".org.chromium", "hsperf")
+    ours = ("matchpoint", "playwright", "pytest-of-", ".org.chromium")  # who asks for TMPDIR writes into the checkout
     found |= {str(path) for path in Path("/tmp").iterdir() if path.name.startswith(ours)}
     status = run(["git", "status", "--porcelain", "--untracked-files=normal"], cwd=ROOT)
     return found | {f"{ROOT}/{line[3:]}" for line in status.stdout.splitlines() if line.startswith("??")}
