@@ -39,7 +39,7 @@ SWITCH = {
 # Variables of programs, which may stand on the command line of `make` as well as in the environment
 FOREIGN = ("ANSIBLE_", "MATCHPOINT_", "DOCKER_", "UV_", "KEEP_LAB")
 # What giving the locks back may take; with what a program has left from the first signal on, less than 30 s
-UNLOCK_SECONDS = 20
+UNLOCK_SECONDS = 24
 UNLOCK_SECONDS_UNHURRIED = 60
 PATIENCE_SECONDS = 8  # of it, for what is still at work on a host
 DEPLOYS = {"site.yml", "rollback.yml"}  # as in the action deploy_lock

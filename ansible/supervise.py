@@ -20,7 +20,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 SI_KERNEL = 0x80  # asm-generic/siginfo.h: from the terminal, which tells the whole foreground
-GRACE_SECONDS = 5  # for a program that was told to end
+GRACE_SECONDS = 3  # for a program that was told to end
 # `kill` of a process group reaches this process once by itself and once through make, which passes SIGTERM on
 SAME_SECONDS = 0.5
 libc = ctypes.CDLL(None, use_errno=True)

@@ -196,9 +196,9 @@ def test_what_does_not_listen_is_ended_with_all_that_it_started(stubborn, number
 def test_second_signal_ends_it_at_once(stubborn) -> None:
     program, pids = stubborn
     program.send_signal(signal.SIGTERM)
-    time.sleep(0.7)  # nearer together they are one, told to make and to its group
+    time.sleep(0.6)  # nearer together they are one, told to make and to its group
     program.send_signal(signal.SIGTERM)
-    assert program.wait(25) == 200 + signal.SIGTERM, "the first would have given it five seconds"
+    assert program.wait(25) == 200 + signal.SIGTERM, "the first would have given it three seconds"
     assert not [pid for pid in pids.read_text().split() if is_alive(int(pid))]
 
 

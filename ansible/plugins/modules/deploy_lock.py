@@ -119,12 +119,15 @@ def at_work() -> list[str]:
     They are known by what sudo and sshd say in the environment, which is inherited; what systemd starts has it not.
     """
     parents, names, begun = {}, {}, set()
+    here = os.readlink("/proc/self/ns/pid")  # what runs in a container is at work on that
     client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             stat = (folder / "stat").read_text()
             environment = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended, or is the kernel's
+            if os.readlink(folder / "ns/pid") != here:
+                continue
+        except OSError:  # it has ended
             continue
         pid = int(folder.name)
         names[pid] = stat[stat.index("(") + 1 : stat.rindex(")")]
