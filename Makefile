@@ -28,6 +28,9 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 # Not in ansible.cfg: there it would be relative to whatever the current folder is. A socket's path may have 107 characters
 export ANSIBLE_SSH_CONTROL_PATH_DIR := $(ANSIBLE_HOME)/cp
+export ANSIBLE_ASYNC_DIR := $(CURDIR)/.cache/ansible/async
+# Where it is set, each start of Ansible would compile all of it again
+unexport PYTHONDONTWRITEBYTECODE
 # Debian's users do not have the last two, where dockerd and iptables are
 export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/sbin:/sbin
 export npm_config_cache := $(CURDIR)/.cache/npm
