@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import docker
 from ansible.errors import AnsibleParserError
@@ -17,6 +18,8 @@ description:
     down is still a host of the inventory, as in production.
   - The label C(matchpoint.host) names the host, C(matchpoint.groups) lists its groups. A container without groups (the
     world around the lab) is no host.
+  - How to reach them, and C(lab_state), the folder of the lab, are variables of all hosts. They are no templates, which
+    every task would work out anew.
   - community.docker's inventory plugin names hosts after containers, which carry the name of their lab; alerts, worker
     names and known_hosts should not.
 options:
@@ -30,6 +33,9 @@ options:
 """
 
 
+ROOT = Path(__file__).parents[3]
+
+
 class InventoryModule(BaseInventoryPlugin):
     NAME = "lab"
 
@@ -40,6 +46,14 @@ class InventoryModule(BaseInventoryPlugin):
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
         lab = self.get_option("lab")
+        state = ROOT / ".lab" / lab
+        for name, value in {
+            "lab_state": str(state),
+            "ansible_user": "ops",
+            "ansible_ssh_private_key_file": str(state / "ssh_key"),
+            "ansible_ssh_common_args": f"-o 'UserKnownHostsFile=\"{state}/known_hosts\"' -o IdentitiesOnly=yes",
+        }.items():
+            inventory.set_variable("all", name, value)
         try:
             containers = docker.from_env().containers.list(all=True, filters={"label": f"matchpoint.lab={lab}"})
         except DockerException as error:
