@@ -24,7 +24,9 @@ from django.db.utils import ConnectionHandler
 
 from matchpoint.postgresql import base
 from matchpoint.settings.environment import postgres
+from tests.conftest import poll
 from tests.processes import Program, output, run, start
+from tests.rules.model import role_value
 
 APP = Path(__file__).parents[3] / "app"
 # Out of a wheel, so that the tests need no server on this machine
@@ -322,3 +324,33 @@ def test_a_statement_that_takes_too_long_is_taken_back(server: Server, busy: Any
     assert status == 1
     assert "took longer than 1 s and was taken back" in text
     assert outcome(migrate(server, "busy"))[0] == 0
+
+
+def test_a_deploy_hears_what_a_reload_was_refused_for(server: Server) -> None:
+    """The server goes on as before, and says yes to the signal."""
+    folder = server.folder / "reload"
+    (folder / "conf.d").mkdir(parents=True)
+    question = role_value("postgres", "__postgres_refusals", __postgres_conf=str(folder))
+    settings, access = folder / "conf.d/20-matchpoint.conf", folder / "pg_hba.conf"
+    (server.folder / "postgresql.auto.conf").write_text(f"include '{settings}'\nhba_file = '{access}'\n")
+    access.write_text("local all all trust\nhost all all 127.0.0.1/32 trust\n")
+    settings.write_text("work_mem = '5MB'\n")
+    server.stop()
+    server.start()
+
+    def said() -> list[str]:
+        server._run("pg_ctl", "-D", str(server.folder), "reload")
+        with closing(psycopg2.connect(f"host=127.0.0.1 port={server.port} user=matchpoint dbname=postgres")) as one:
+            cursor = one.cursor()
+            cursor.execute(question)
+            return [line for (line,) in cursor.fetchall()]
+
+    assert said() == []
+    settings.write_text("work_mem = 'abc'\n")
+    access.write_text(access.read_text() + "nonsense\n")
+    wrong = said()
+    assert f"{settings}, line 1: work_mem: setting could not be applied" in wrong
+    assert [line for line in wrong if line.startswith(f"{access}, line 3: ")]
+    settings.write_text("work_mem = '6MB'\nmax_connections = 77\n")  # the second waits for a restart
+    access.write_text("local all all trust\nhost all all 127.0.0.1/32 trust\n")
+    poll(lambda: not said(), within_s=20, what="the server to take what is right")
