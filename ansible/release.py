@@ -1,10 +1,11 @@
 """Build the release on the control machine: archives that hosts only unpack.
 
 One archive has the app and its static files, the other the libraries, which most releases have in common: `lib` of a
-release is a link to them. The ids are hashes of everything that goes in (code, lock file, this builder, machine), so an
-unchanged checkout is an unchanged release and costs nothing. Prints `{"release", "archive", "libraries", "static"}` as
-JSON; the last two are "" when they are gone from here. Archives end with manifest.json, which names every file with its
-SHA-256 and size: hosts compare with it.
+release is a link to them. The libraries are built for each machine (x86_64, aarch64), with one id, so that a release is
+the same on all. The ids are hashes of everything that goes in (code, lock file, this builder), so an unchanged checkout
+is an unchanged release and costs nothing. Prints `{"release", "archive", "libraries": {machine: archive}, "static"}` as
+JSON; what is gone from here is "". Archives end with manifest.json, which names every file with its SHA-256 and size:
+hosts compare with it.
 
 MATCHPOINT_APP names another tree than this checkout's `app/` to build from.
 """
@@ -78,21 +79,25 @@ def requirements() -> str:
     )  # fmt: skip
 
 
-def release_id(app: Path, locked: str, machine: str) -> str:
-    """A hash of all that makes the release: equal inputs are the same release."""
-    state = hashlib.sha256(f"{machine}\n{PYTHON}\n{locked}\n{digest(Path(__file__))}\n".encode())
+def release_id(app: Path, locked: str) -> str:
+    """A hash of all that makes the release: equal inputs are the same release, whatever machines it is for."""
+    state = hashlib.sha256(f"{PYTHON}\n{locked}\n{digest(Path(__file__))}\n".encode())
     for path in files(app):
         state.update(f"{path.relative_to(app)} {digest(path)}\n".encode())
     return state.hexdigest()[:12]
 
 
-def libraries(locked: str, machine: str) -> str:
-    """Build the archive of the libraries for the target, unless the cache has it, and return its id."""
-    name = hashlib.sha256(f"{machine} {PYTHON}\n{locked}\n{digest(Path(__file__))}".encode()).hexdigest()[:12]
-    archive = LIBRARIES / f"{name}.tar.zst"
+def libraries_id(locked: str) -> str:
+    return hashlib.sha256(f"{PYTHON}\n{locked}\n{digest(Path(__file__))}".encode()).hexdigest()[:12]
+
+
+def libraries(locked: str, machine: str) -> None:
+    """Build the archive of the libraries for a machine, unless the cache has it."""
+    name = libraries_id(locked)
+    archive = LIBRARIES / f"{name}-{machine}.tar.zst"
     if archive.exists():
         archive.touch()
-        return name
+        return
     LIBRARIES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         wanted = Path(scratch, "requirements.txt")
@@ -109,8 +114,7 @@ def libraries(locked: str, machine: str) -> str:
             if str(folder.relative_to(tree)) not in NO_TESTS:
                 shutil.rmtree(folder, ignore_errors=True)  # it may have gone with one above it
         pack(tree, archive, {"libraries": name, "python": PYTHON, "machine": machine})
-    prune(LIBRARIES)
-    return name
+    prune(LIBRARIES, KEEP * len(PLATFORMS))
 
 
 def static_collect(app: Path, static: Path) -> None:
@@ -143,34 +147,37 @@ def pack(tree: Path, archive: Path, about: dict[str, str] | None = None) -> None
     draft.rename(archive)
 
 
-def build(machine: str) -> str:
-    """Build the release of this checkout, unless the cache has it, and return its id."""
+def build(machines: list[str]) -> str:
+    """Build the release of this checkout for these machines, unless the cache has it, and return its id."""
     CACHE.mkdir(parents=True, exist_ok=True)
     locked = requirements()
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         tree = Path(scratch)
         app_copy(tree / "app")
-        name = release_id(tree / "app", locked, machine)
+        name = release_id(tree / "app", locked)
         archive = CACHE / f"{name}.tar.zst"
-        shared = libraries(locked, machine)
+        shared = libraries_id(locked)
+        for machine in machines:
+            libraries(locked, machine)
         if archive.exists():
             archive.touch()
             return name
         static_collect(tree / "app", tree / "static")
         (tree / "lib").symlink_to(Path("..", "..", "libraries", shared))
         built = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        about = {"release": name, "libraries": shared, "built": built, "python": PYTHON, "machine": machine}
+        about = {"release": name, "libraries": shared, "built": built, "python": PYTHON}
         pack(tree, archive, about)
-    prune(CACHE)
+    prune(CACHE, KEEP)
     return name
 
 
-def libraries_archive(archive: Path) -> str:
-    """The archive with the libraries of a release, "" when one of the two is gone from here."""
+def libraries_archive(archive: Path, machine: str) -> str:
+    """The archive with the libraries of a release for a machine, "" when one of the two is gone from here."""
     if not archive.exists():
         return ""
     manifest = json.loads(run(program("tar", "tar"), "--extract", "--to-stdout", "--file", archive, "manifest.json"))
-    found = LIBRARIES / f"{manifest.get('libraries')}.tar.zst"  # releases of old have their own
+    name = manifest.get("libraries")  # releases of old have their own, later ones were for one machine
+    found = LIBRARIES / (f"{name}.tar.zst" if manifest.get("machine") == machine else f"{name}-{machine}.tar.zst")
     return str(found) if found.exists() else ""
 
 
@@ -193,24 +200,25 @@ def static_archive(archive: Path) -> str:
     return str(target) if target.exists() else ""
 
 
-def prune(folder: Path) -> None:
+def prune(folder: Path, keep: int) -> None:
     """Keep the archives that were used last."""
     archives = sorted(folder.glob("*.tar.zst"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for archive in archives[KEEP:]:
+    for archive in archives[keep:]:
         archive.unlink(missing_ok=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--machine", choices=PLATFORMS, default=os.uname().machine, help="the hosts' machine")
+    parser.add_argument("--machine", choices=PLATFORMS, nargs="+", default=[os.uname().machine], help="the hosts'")
     parser.add_argument("--release", default="", help="id of an earlier release, instead of building")
     args = parser.parse_args()
     os.environ.setdefault("UV_CACHE_DIR", str(ROOT / ".cache/uv"))
     try:
         name = args.release or build(args.machine)
         archive = CACHE / f"{name}.tar.zst"  # an earlier release may be gone from here, and still be on the hosts
-        made = {"release": name, "archive": str(archive), "libraries": libraries_archive(archive)}
-        print(json.dumps(made | {"static": static_archive(archive)}))
+        shared = {machine: libraries_archive(archive, machine) for machine in args.machine}
+        made = {"release": name, "archive": str(archive), "libraries": shared, "static": static_archive(archive)}
+        print(json.dumps(made))
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
