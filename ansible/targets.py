@@ -12,6 +12,8 @@ from typing import Any
 
 Settings = Mapping[str, str | bool]  # of texts and switches, by the names that `make` knows them by
 
+# Consents to what a deploy cannot undo, docs/deploy.md
+CONSENTS = {"NEW_DATABASE": "deploy_new_database", "TAKE_OVER": "deploy_take_over"}
 # What any target takes: which site, how to get there, and what to say on its hosts
 COMMON_TEXTS = {"INVENTORY", "LAB", "TOPOLOGY", "PUBLISH", "STRATEGY", "REASON", "ARGS"}
 COMMON_SWITCHES = {"UNLOCK"}
@@ -43,8 +45,10 @@ def certificate_rounds(settings: Settings) -> Sequence[Mapping[str, Any]]:
 
 
 TARGETS = {
-    "deploy": Target(playbook="site.yml", knows=frozenset({"CHECK", "LIMIT", "TAGS"})),
-    "preflight": Target(playbook="site.yml", tags="preflight", reads=True, knows=frozenset({"LIMIT"})),
+    "deploy": Target(playbook="site.yml", switches=CONSENTS, knows=frozenset({"CHECK", "LIMIT", "TAGS"})),
+    "preflight": Target(
+        playbook="site.yml", tags="preflight", switches=CONSENTS, reads=True, knows=frozenset({"LIMIT"})
+    ),
     "gate": Target(playbook="gate.yml"),
     "verify": Target(
         playbook="gate.yml",
@@ -71,7 +75,9 @@ TARGETS = {
     "rollback": Target(playbook="rollback.yml", texts={"RELEASE": "rollback_release"}),
     "releases": Target(playbook="releases.yml", reads=True, knows=frozenset({"LIMIT"})),
     "reboot": Target(playbook="reboot.yml", texts={"HOST": "reboot_host"}, switches={"DOWNTIME": "reboot_downtime"}),
-    "add-host": Target(playbook="add_host.yml", texts={"HOST": "joining_host"}, knows=frozenset({"CHECK"})),
+    "add-host": Target(
+        playbook="add_host.yml", texts={"HOST": "joining_host"}, switches=CONSENTS, knows=frozenset({"CHECK"})
+    ),
     "remove-host": Target(playbook="remove_host.yml", texts={"HOST": "leaving_host"}),
     "staff": Target(playbook="staff.yml", texts={"NAME": "staff_name", "EMAIL": "staff_email"}),
     "promote": Target(

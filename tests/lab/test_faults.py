@@ -59,6 +59,19 @@ def test_a_restart_that_a_killed_run_had_no_time_for_is_made_up_for(site: Lab) -
     assert recap(site.make("deploy", "TAGS=valkey,monitoring"))["changed"] == 0
 
 
+def test_a_lost_database_is_not_replaced_by_an_empty_one_without_consent(site: Lab) -> None:
+    folder = "/var/lib/postgresql/17"
+    site.run("mp1", f"systemctl stop postgresql@17-main && mv {folder}/main {folder}/lost")
+    try:
+        with pytest.raises(AssertionError) as refused:
+            site.make("preflight")
+    finally:
+        site.run("mp1", f"mv {folder}/lost {folder}/main && systemctl start postgresql@17-main")
+    told = " ".join(str(refused.value).split())
+    for part in ("mp1 has an empty cluster", "mp1 has run the game", "NEW_DATABASE=1", "make restore"):
+        assert part in told
+
+
 def test_silence_is_made_shown_and_ended(site: Lab) -> None:
     with pytest.raises(AssertionError, match=r"DURATION is\s+9h"):
         site.make("silence", "ALERT=HostDown", "HOST=mp1", "DURATION=9h", "WHY=a new disk")

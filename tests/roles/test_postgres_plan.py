@@ -35,6 +35,7 @@ MISSING = cluster("missing", virgin=True)
 EMPTY = cluster("stopped", virgin=True)
 EMPTY_RUNNING = cluster("primary", virgin=True)
 SILENT = cluster("silent")
+BROKEN = cluster("missing") | {"fault": "/var/lib/postgresql/17/main is incomplete"}
 DEAD = {"unreachable": True, "msg": "no route to host"}
 
 
@@ -76,6 +77,7 @@ def test_deploy_keeps_the_roles_it_finds(one, two, roles, actions):
         (MASKED, MASKED, ["db1 is fenced", "db2 is fenced", "systemctl unmask"]),
         (EMPTY, DEAD, ["db1 has an empty cluster", "db2 did not answer", "no new database is made"]),
         (STOPPED, NEW_PRIMARY, ["db1 is stopped, with data of its own", "make rejoin HOST=db1"]),
+        (BROKEN, NEW_PRIMARY, ["db1: /var/lib/postgresql/17/main is incomplete"]),
         (SILENT, STANDBY, ["db1 runs PostgreSQL, which does not answer"]),
         (PRIMARY, STANDBY | {"system": "8"}, ["db2 is a standby of another cluster", "make rejoin HOST=db2"]),
     ],
@@ -103,6 +105,30 @@ def test_a_single_host_is_started(state):
 @pytest.mark.parametrize("state", [MASKED, SUPERSEDED, STANDBY, SILENT])
 def test_a_single_host_that_must_not_start_is_left_alone(state):
     assert plan.postgres_plan({"db1": state}, "db1")["faults"]
+
+
+GAME = ["app1 has run the game", "app2 could not be asked"]
+
+
+@pytest.mark.parametrize("states", [{"db1": MISSING}, {"db1": EMPTY}, pair(MISSING, EMPTY_RUNNING)])
+def test_a_new_database_takes_consent_where_there_was_one(states):
+    assert plan.postgres_new(states, []) == []
+    (fault,) = plan.postgres_new(states, GAME)
+    told = [*GAME, "new, empty database", "NEW_DATABASE=1", "make restore", "make promote", "db1 has an empty cluster"]
+    assert [words for words in told if words not in fault] == [], fault
+
+
+def test_old_data_beside_an_empty_cluster_say_that_there_was_one():
+    kept = "/var/lib/postgresql/17/main.before-restore-20260101T000000Z"
+    (fault,) = plan.postgres_new({"db1": MISSING | {"kept": [kept]}}, [])
+    assert kept in fault
+
+
+@pytest.mark.parametrize(
+    "states", [{"db1": PRIMARY}, {"db1": STOPPED}, pair(EMPTY, PRIMARY), pair(MISSING, NEW_PRIMARY), pair(EMPTY, DEAD)]
+)
+def test_no_consent_is_asked_for_where_no_database_is_made(states):
+    assert plan.postgres_new(states, GAME) == []
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,16 @@ def test_many_hosts_have_what_their_tiers_need_and_no_more(many):
     assert "postgresql-17" not in hosts["app1"]["base_packages"]
 
 
+def test_a_host_that_was_not_looked_at_may_have_the_database(many):
+    hosts = wiring(many, "site_witnesses", "site_signs", "host_takes")
+    assert len(hosts["data"]["site_witnesses"]) == len(HOSTS)
+    assert all("could not be asked" in told for told in hosts["data"]["site_witnesses"])
+    assert any("/etc/matchpoint/app.env" in sign["paths"] for sign in hosts["data"]["site_signs"])
+    taken = {name: {one["what"] for one in host["host_takes"]} for name, host in hosts.items()}
+    assert taken["data"] == {"the firewall", "HAProxy", "PostgreSQL", "Valkey"}
+    assert taken["app1"] == {"the firewall", "HAProxy"}
+
+
 def test_firewall_opens_exactly_the_pairs_that_talk(many):
     hosts = wiring(many, "firewall_allow", "mesh_accepts")
     opened = {(name, link["port"]): link["peers"] for name, host in hosts.items() for link in host["firewall_allow"]}

@@ -16,11 +16,13 @@ States = dict[str, State]
 
 
 def kind(state: State) -> str:
-    """unknown | silent | fresh | primary | standby | fenced | stopped standby | stopped."""
+    """unknown | silent | fresh | primary | standby | fenced | stopped standby | stopped | broken."""
     if not state or "state" not in state:
         return "unknown"
     if state["state"] == "silent":
         return "silent"
+    if state["state"] == "missing" and not state["is_virgin"]:
+        return "broken"
     if state["state"] == "standby" or (state["state"] == "primary" and not state["is_virgin"]):
         return str(state["state"])
     if state["state"] == "stopped" and (state["is_masked"] or state["superseded"]):
@@ -58,6 +60,7 @@ def describe(states: States, name: str) -> str:
         "fenced": "was superseded" if state.get("superseded") and not state.get("is_masked") else "is fenced (masked)",
         "stopped standby": "is a stopped standby",
         "stopped": "is stopped, with data of its own",
+        "broken": "has incomplete data",
     }
     return f"{name} {words[what]}"
 
@@ -79,6 +82,9 @@ def deploy_faults(states: States) -> list[str]:
     found = kinds(states)
     primaries = [name for name, what in found.items() if what == "primary"]
     silent = [name for name, what in found.items() if what == "silent"]
+    odd = [f"{name}: {state['fault']}." for name, state in states.items() if (state or {}).get("fault")]
+    if odd:
+        return odd
     if silent:
         return [f"{describe(states, name)}." for name in silent]
     if len(primaries) > 1:
@@ -163,6 +169,27 @@ def postgres_plan(states: States, name: str) -> dict[str, Any]:
         "faults": faults,
         "note": note if role == "fenced" else "",
     }
+
+
+def postgres_new(states: States, witnesses: list[str]) -> list[str]:
+    """Why a deploy must not make a new, empty database by itself: what says that the site has had one.
+
+    C(witnesses) are sentences without a full stop, of other hosts, of the store, and of whatever could not be asked.
+    """
+    if set(kinds(states).values()) != {"fresh"}:
+        return []
+    kept = [
+        f"{name} has old data in {path}" for name, state in states.items() for path in (state or {}).get("kept", [])
+    ]
+    if not witnesses and not kept:
+        return []
+    return [
+        f"{every(states)}, so this would make a new, empty database, and the accounts, results and matches of the site "
+        f"would be missing from it. It has had one: {'; '.join(kept + witnesses)}. If its host is still there, give "
+        "it its line under db back (to move the database, add the new host as a second one: it becomes a standby, and "
+        "`make promote FENCE=1` switches). If it is lost, `NEW_DATABASE=1` makes an empty one, and `make restore` puts "
+        "the backup into it. If nothing of the old one is wanted, `NEW_DATABASE=1` alone."
+    ]
 
 
 def postgres_promotion(states: States, fence: bool = False, confirm: str = "") -> dict[str, Any]:
@@ -317,6 +344,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "postgres_plan": postgres_plan,
+            "postgres_new": postgres_new,
             "postgres_promotion": postgres_promotion,
             "postgres_rejoin": postgres_rejoin,
             "postgres_received": postgres_received,

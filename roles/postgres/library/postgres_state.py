@@ -20,8 +20,11 @@ description:
     C(is_virgin) says that no database was ever made in it. C(is_masked), C(is_standby_by_file) and C(superseded) (the
     sentence that the guard left) tell why a stopped one is. C(receiver) describes what a standby receives.
   - C(peers) is what the other database hosts answered to this one, empty before the role installed the means to ask.
+  - C(fault) says what is there that is no whole cluster, with the way out, empty for nothing; C(kept) are the folders
+    of old data beside it; C(is_copying) tells that a copy of the primary is being made in the background.
 options:
   cluster: {description: "version and name, as Debian's tools write them", type: str, default: 17/main}
+  port: {description: "that the cluster is to have, to find another one with it, 0 for no look", type: int, default: 0}
   listen_seconds:
     description: how long to listen whether anything still arrives at a standby, 0 for not at all
     type: int
@@ -31,6 +34,9 @@ options:
 PATIENCE_S = 15
 FIRST_USER_OID = 16384
 PEERS = Path("/usr/local/sbin/postgres-peers")
+DATA, CONFIGURATION = Path("/var/lib/postgresql"), Path("/etc/postgresql")
+# Work in the background that a lost connection does not end
+RESTORE, CLONE = "matchpoint-restore.service", "matchpoint-clone.service"
 
 # Timelines of the write-ahead log: the control file is a checkpoint behind it after a promotion
 PRIMARY = """
@@ -63,7 +69,7 @@ class Cluster:
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self.cluster = module.params["cluster"]
-        self.data = Path("/var/lib/postgresql", self.cluster)
+        self.data = DATA / self.cluster
 
     def run(self, *command: str, check: bool = False) -> tuple[int, str]:
         done = subprocess.run(
@@ -73,8 +79,8 @@ class Cluster:
             self.module.fail_json(msg=f"{command[0]} exited {done.returncode}: {(done.stderr or done.stdout).strip()}")
         return done.returncode, done.stdout.strip()
 
-    def unit(self, name: str) -> str:
-        unit = f"postgresql@{self.cluster.replace('/', '-')}.service"
+    def unit(self, name: str, unit: str = "") -> str:
+        unit = unit or f"postgresql@{self.cluster.replace('/', '-')}.service"
         return self.run("systemctl", "show", f"--property={name}", "--value", unit)[1]
 
     def query(self, sql: str) -> dict | None:
@@ -143,10 +149,58 @@ class Cluster:
         code, out = self.run("runuser", "-u", "postgres", "--", str(PEERS), "ask")
         return json.loads(out) if code == 0 and out else {}
 
+    def fault(self) -> str:
+        """What is here that is no whole cluster and that nobody but its owner can judge, "" for nothing."""
+        if self.unit("ActiveState", RESTORE) in ("active", "activating", "deactivating"):
+            return "a backup is being restored there: `make restore` with the same CONFIRM and TIME waits for it"
+        is_complete = (self.data / "PG_VERSION").exists() and (self.data / "global/pg_control").exists()
+        if not is_complete and not self.is_virgin():
+            beside = f"; the data of before are in {', '.join(self.kept())}" if self.kept() else ""
+            return (
+                f"{self.data} is incomplete, as a restore or a copy leaves it that was ended in the middle{beside}. "
+                "`make restore` or `make rejoin` does it again; or move it away"
+            )
+        text = CONFIGURATION / self.cluster / "postgresql.conf"
+        if is_complete and not self.is_virgin() and not text.exists():
+            version, _, name = self.cluster.partition("/")
+            return (
+                f"{self.data} has databases, and there is no configuration in {text.parent}. "
+                f"`LC_ALL=C.UTF-8 pg_createcluster {version} {name}` there makes one for them; or move them away"
+            )
+        return self.rival()
+
+    def rival(self) -> str:
+        """Another cluster that would take the port, "" for none."""
+        for text in sorted(CONFIGURATION.glob("*/*/postgresql.conf")) if self.module.params["port"] else ():
+            other = "/".join(text.parts[-3:-1])
+            start = text.with_name("start.conf")
+            is_started = not start.exists() or re.search(r"^\s*auto\b", start.read_text(), re.MULTILINE)
+            port = re.findall(r"^\s*port\s*=\s*'?(\d+)", text.read_text(), re.MULTILINE)
+            is_same = int(port[-1] if port else 5432) == self.module.params["port"]
+            if other != self.cluster and is_started and is_same:
+                return (
+                    f"{text.parent} is another cluster with port {self.module.params['port']}, which starts at boot. "
+                    f"Write `manual` to {start}, or another port to {text}, and stop it; or, when nobody needs it, "
+                    f"`pg_dropcluster --stop {other.replace('/', ' ')}`"
+                )
+        return ""
+
+    def kept(self) -> list[str]:
+        """Data that a restore or a rejoin has put aside."""
+        folder, name = self.data.parent, self.data.name
+        return sorted(str(path) for path in folder.glob(f"{name}.before-*")) if folder.is_dir() else []
+
     def describe(self) -> dict:
-        found: dict = {"is_masked": self.unit("LoadState") == "masked"}
-        if not (self.data / "PG_VERSION").exists():
-            return found | {"state": "missing", "is_virgin": True, "superseded": "", "is_standby_by_file": False}
+        found: dict = {
+            "is_masked": self.unit("LoadState") == "masked",
+            "fault": self.fault(),
+            "kept": self.kept(),
+            "is_copying": self.unit("ActiveState", CLONE) in ("active", "activating"),
+        }
+        if not (self.data / "PG_VERSION").exists() or not (self.data / "global/pg_control").exists():
+            return found | {
+                "state": "missing", "is_virgin": self.is_virgin(), "superseded": "", "is_standby_by_file": False,
+            }  # fmt: skip
         note = self.data / "superseded"
         found |= {
             "is_virgin": self.is_virgin(),
@@ -169,6 +223,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "cluster": {"type": "str", "default": "17/main"},
+            "port": {"type": "int", "default": 0},
             "listen_seconds": {"type": "int", "default": 0},
         },
         supports_check_mode=True,

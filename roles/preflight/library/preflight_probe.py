@@ -1,13 +1,19 @@
 #!/usr/bin/python3
-"""What a deploy must know about a host before it changes anything, in one step: names, ports, disk and clock."""
+"""What a deploy must know about a host before it changes anything, in one step.
+
+Names, ports, disk and clock; what is somebody else's and would be taken over; what tells that a site was here.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import socket
 import time
+from glob import glob
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -30,6 +36,24 @@ options:
     type: list
     elements: int
     default: []
+  open_ports:
+    description: ports that the firewall will leave open, for what closes the others
+    type: list
+    elements: int
+    default: []
+  takes:
+    description:
+      - What roles will make their own. Where C(sign) is there, it is theirs already. Else these are somebody else's,
+        C(files) (patterns) that are not as a package brought them, those of C(files_over.paths) with more than
+        C(files_over.bytes), the lines that the command C(ask) prints, and, with C(closes), ports that others can reach.
+    type: list
+    elements: dict
+    default: []
+  signs:
+    description: what tells that the site was here, C(told) in words, where each pattern of C(paths) finds something
+    type: list
+    elements: dict
+    default: []
 """
 
 HIDDEN = "unknown unit"
@@ -37,6 +61,14 @@ LISTENER = re.compile(
     r"^LISTEN\s+\d+\s+\d+\s+\S*:(?P<port>\d+)\s+\S+"
     r'(\s+users:\(\("(?P<process>[^"]+)",pid=(?P<pid>\d+))?'
 )
+SOCKET = re.compile(
+    r"^(?P<protocol>tcp|udp)\s+\S+\s+\d+\s+\d+\s+(?P<address>\S+):(?P<port>\d+)\s+\S+"
+    r'(\s+users:\(\("(?P<process>[^"]+)",pid=(?P<pid>\d+))?'
+)
+CLIENT_PORTS = (68, 123, 323, 546, 5353, 5355)  # DHCP, NTP, and names of the local network
+FIRST_CLIENT_PORT = 32768
+# What a bare Debian may have, and what docker carries elsewhere than to the host itself
+HARMLESS = ("rpcbind.service", "systemd-resolved.service", "systemd-networkd.service", "docker-proxy")
 
 
 def resolve(name: str) -> tuple[list[str], str]:
@@ -101,12 +133,72 @@ def disk_size_mb() -> int:
     return sum(systems.values()) // 2**20
 
 
+def originals(module: AnsibleModule) -> dict[str, str]:
+    """MD5 of each configuration file of Debian's packages, as it was installed."""
+    _, out, _ = module.run_command(["dpkg-query", "--show", "--showformat=${Conffiles}\n"])
+    return dict(re.findall(r"^ (/\S+) ([0-9a-f]{32})", out, re.MULTILINE))
+
+
+def is_original(path: Path, known: dict[str, str]) -> bool:
+    real = path.resolve()
+    digest = known.get(str(path)) or known.get(str(real))
+    return (
+        bool(digest) and real.is_file() and hashlib.md5(real.read_bytes(), usedforsecurity=False).hexdigest() == digest
+    )
+
+
+def reached(module: AnsibleModule) -> list[str]:
+    """What others reach over the network on ports that the firewall will close."""
+    _, out, _ = module.run_command(["ss", "-ltunpH"], check_rc=True)
+    found = []
+    for line in out.splitlines():
+        seen = SOCKET.match(line)
+        if not seen or seen["address"].strip("[]").partition("%")[0].startswith(("127.", "::1", "fe80:")):
+            continue
+        port, process = int(seen["port"]), seen["process"] or "the kernel"
+        of = unit(seen["pid"]) if seen["pid"] else ""
+        if seen["protocol"] == "tcp" and port in module.params["open_ports"]:
+            continue
+        # A port of the moment, which a client listens on for its answers
+        is_client = seen["protocol"] == "udp" and (port in CLIENT_PORTS or (port >= FIRST_CLIENT_PORT and seen["pid"]))
+        if is_client or of in HARMLESS or process in HARMLESS:
+            continue
+        found.append(f"{seen['protocol']} {port} of {process}{f' ({of})' if of else ''}")
+    return sorted(set(found))
+
+
+def foreign(module: AnsibleModule) -> list[dict[str, Any]]:
+    """What would be taken over, {what, loss, found}."""
+    known: dict[str, str] | None = None
+    answers = []
+    for one in module.params["takes"]:
+        if Path(one["sign"]).exists():
+            continue
+        over = one.get("files_over") or {"bytes": 0, "paths": []}
+        paths = [path for pattern in one.get("files", []) for path in sorted(glob(pattern))]
+        if paths and known is None:
+            known = originals(module)
+        found = [path for path in paths if not is_original(Path(path), known or {})]
+        found += [path for path in over["paths"] if Path(path).exists() and Path(path).stat().st_size > over["bytes"]]
+        if one.get("ask") and shutil.which(one["ask"][0]):
+            status, out, _ = module.run_command(one["ask"], cwd="/")
+            found += [] if status else [line.strip() for line in out.splitlines() if line.strip()]
+        if one.get("closes") and module.params["open_ports"]:
+            found += reached(module)
+        if found:
+            answers.append({"what": one["what"], "loss": one["loss"], "found": found})
+    return answers
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "default": ""},
             "aliases": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "open_ports": {"type": "list", "elements": "int", "default": []},
+            "takes": {"type": "list", "elements": "dict", "default": []},
+            "signs": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
@@ -119,6 +211,8 @@ def main() -> None:
             name: dict(zip(("addresses", "error"), resolve(name), strict=True)) for name in module.params["aliases"]
         },
         listeners=listeners_settled(module),
+        foreign=foreign(module),
+        signs=[one["told"] for one in module.params["signs"] if all(glob(pattern) for pattern in one["paths"])],
         ssh_port=ssh_port(),
         disk_size_mb=disk_size_mb(),
         disk_free_mb=shutil.disk_usage("/").free // 2**20,
