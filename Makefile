@@ -115,7 +115,7 @@ console: python ## A tunnel to a console of the lab (NAME=prometheus, alertmanag
 ##@ Operate a site
 # What each does, and which settings it knows, stands in ansible/targets.py
 OPERATIONS := deploy preflight gate verify silence silences rollback releases reboot add-host \
-  remove-host staff promote rejoin backup restore backup-key rotate-certificates
+  remove-host staff promote rejoin backup restore backup-key rotate-certificates rotate-secrets
 .PHONY: $(OPERATIONS)
 $(OPERATIONS): ops-tools
 	@$(OPERATE) $@
@@ -137,6 +137,7 @@ backup: ## Back the database up now, and list the backups
 restore: ## Put a backup in the place of the database (CONFIRM=domain; TIME='2026-11-28 12:00:00+00': as it was then)
 backup-key: ## Print the key that the backup store must let in
 rotate-certificates: ## New certificates of the hosts for each other, without an interruption (CA=1: and a new CA)
+rotate-secrets: ## New passwords and a new key while the site is in use (NAME=postgres_app,valkey_app: only those)
 
 # On another target these would do nothing, and look as if they did
 WITHOUT := $(filter-out $(OPERATIONS) help,$(MAKECMDGOALS))

@@ -44,10 +44,14 @@ def certificate_rounds(settings: Settings) -> Sequence[Mapping[str, Any]]:
     ]
 
 
+OTHER_SECRETS = {"NEW_SECRETS": "new_secrets"}  # the consent to other secrets than those of the hosts
+
 TARGETS = {
-    "deploy": Target(playbook="site.yml", switches=CONSENTS, knows=frozenset({"CHECK", "LIMIT", "TAGS"})),
+    "deploy": Target(
+        playbook="site.yml", switches=CONSENTS | OTHER_SECRETS, knows=frozenset({"CHECK", "LIMIT", "TAGS"})
+    ),
     "preflight": Target(
-        playbook="site.yml", tags="preflight", switches=CONSENTS, reads=True, knows=frozenset({"LIMIT"})
+        playbook="site.yml", tags="preflight", switches=CONSENTS | OTHER_SECRETS, reads=True, knows=frozenset({"LIMIT"})
     ),
     "gate": Target(playbook="gate.yml"),
     "verify": Target(
@@ -76,9 +80,12 @@ TARGETS = {
     "releases": Target(playbook="releases.yml", reads=True, knows=frozenset({"LIMIT"})),
     "reboot": Target(playbook="reboot.yml", texts={"HOST": "reboot_host"}, switches={"DOWNTIME": "reboot_downtime"}),
     "add-host": Target(
-        playbook="add_host.yml", texts={"HOST": "joining_host"}, switches=CONSENTS, knows=frozenset({"CHECK"})
+        playbook="add_host.yml",
+        texts={"HOST": "joining_host"},
+        switches=CONSENTS | OTHER_SECRETS,
+        knows=frozenset({"CHECK"}),
     ),
-    "remove-host": Target(playbook="remove_host.yml", texts={"HOST": "leaving_host"}),
+    "remove-host": Target(playbook="remove_host.yml", texts={"HOST": "leaving_host"}, switches=OTHER_SECRETS),
     "staff": Target(playbook="staff.yml", texts={"NAME": "staff_name", "EMAIL": "staff_email"}),
     "promote": Target(
         playbook="promote.yml",
@@ -99,5 +106,12 @@ TARGETS = {
         tags="mesh,alertmanager",
         switches={"CA": ""},  # the rounds tell
         rounds=certificate_rounds,
+    ),
+    "rotate-secrets": Target(
+        playbook="rotate_secrets.yml",
+        tags="postgres,valkey,app,exporters,grafana",
+        texts={"NAME": "rotate_names"},
+        # A round that did not come to its end is what the next `begin` repeats
+        rounds=lambda settings: [{"rotate_secrets": stage} for stage in ("begin", "switch", "end")],
     ),
 }

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from tests.processes import run
 
@@ -45,7 +46,7 @@ class Lab:
 
     def secret(self, name: str) -> str:
         """A secret of the site as the playbook made it, e.g. `valkey_app`."""
-        return (self.state / "secrets" / name).read_text().strip()
+        return yaml.safe_load((self.state / "secrets.yml").read_text())["current"][name]
 
     # The control machine
 

@@ -124,7 +124,7 @@ def command_info(args: argparse.Namespace) -> None:
   Prometheus   make console NAME=prometheus  (the consoles listen on a loopback address of their host: a tunnel)
   Alertmanager make console NAME=alertmanager
   Mail, pages  make mailbox  (what the lab's mail relay and pager received)
-  Secrets      {lab.state / "secrets"}/  (generated, readable by you alone)
+  Secrets      {lab.state / "secrets.yml"}  (generated, readable by you alone)
   Hosts        make lab-status
   Shell        make ssh HOST={hosts.host_name(edges[0])}
 """)

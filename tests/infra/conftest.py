@@ -31,7 +31,7 @@ WIRING = [
     "ansible_host", "ansible_user", "ansible_port", "ssh_port", "ansible_ssh_private_key_file",
     "ansible_ssh_common_args", "group_names", "host_published", "host_address", "host_private_address", "host_links",
     "is_single_host", "tiers", "scrape_targets", "site_probes", "prometheus_listen", "alertmanager_listen",
-    "alertmanager_cluster_listen", "valkey_app_password", "matchpoint_domain",
+    "alertmanager_cluster_listen", "matchpoint_domain",
     "matchpoint_public_ca", "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
     "app_live_addresses",
     "backup_url", "certbot_issuer", "certbot_copies", "nginx_acme_share", "site_grafana",

@@ -4,16 +4,21 @@ import re
 
 import pytest
 
+from tests.infra.conftest import connect
+
 testinfra_hosts = ["ansible://cache"]
 UNITS = ["valkey-server.service"]
 
 
 @pytest.fixture(scope="module")
-def cli(host, facts):
-    """Runs a command as the ACL user `app`, or as nobody."""
+def cli(host, facts, public, pytestconfig):
+    """Runs a command as the ACL user `app`, with the password that the game has, or as nobody."""
+    app = next(name for name, each in public.hosts.items() if "app" in each["group_names"])
+    environment = connect(pytestconfig.option.inventory, app).file("/etc/matchpoint/app.env").content_string
+    password = re.search(r"^MATCHPOINT_VALKEY_URL='redis://app:([^@]+)@", environment, re.MULTILINE)[1]
 
     def run(command, user=None):
-        login = f"--no-auth-warning --user {user} --pass {facts['valkey_app_password']}" if user else ""
+        login = f"--no-auth-warning --user {user} --pass {password}" if user else ""
         return host.run(f"valkey-cli -h {facts['host_address']} {login} {command}").stdout.strip()
 
     return run

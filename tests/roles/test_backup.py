@@ -6,13 +6,11 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from tests.processes import run
 from tests.roles.test_wiring import ROOT, wiring
 from tests.rules.model import role_template
 
@@ -108,25 +106,6 @@ def test_a_site_without_a_store_has_none_of_it(tmp_path):
         pong = wiring(inventory, "base_packages", "host_parts")["pong"]
         assert ("pgbackrest" in pong["base_packages"]) is wanted
         assert ("backup" in pong["host_parts"]) is wanted
-
-
-def test_a_key_is_made_once_as_ssh_keygen_would(tmp_path):
-    command = [str(Path(sys.executable).with_name("ansible")), "localhost", "-i", "localhost,", "-c", "local",
-               "--playbook-dir", str(ROOT / "ansible"), "-m", "ansible.builtin.debug", "-a",
-               f"msg={{{{ lookup('ssh_key', 'key', directory='{tmp_path}').public }}}}"]  # fmt: skip
-    environment = {
-        "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"),
-        "ANSIBLE_STRATEGY": "linear",
-        "PATH": "/usr/bin:/bin",
-    }
-    for _ in range(2):
-        done = run(command, env=environment)
-        assert done.returncode == 0, done.stdout + done.stderr
-    public = (tmp_path / "key.pub").read_text().split()[:2]
-    derived = run(["ssh-keygen", "-y", "-f", tmp_path / "key"], check=True)
-    assert derived.stdout.split()[:2] == public
-    assert public[1] in done.stdout
-    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_restore_begins_with_the_last_backup_before_the_moment(programs, settings, store):

@@ -79,7 +79,7 @@ def test_cluster_readme_tells_exactly_who_talks_to_whom(cluster: dict[str, dict]
 def test_one_line_adds_a_host(tmp_path: Path) -> None:
     """The line of the README makes its workers known to the edges, and lets it reach the database."""
     readme, copy = (CLUSTER / "README.md").read_text(), tmp_path / "cluster"
-    shutil.copytree(CLUSTER, copy, ignore=shutil.ignore_patterns("secrets"))
+    shutil.copytree(CLUSTER, copy, ignore=shutil.ignore_patterns("secrets*"))
     line = re.search(r"^ {8}app4: .*\n", readme, re.MULTILINE)[0]
     hosts = copy / "hosts.yml"
     before = hosts.read_text()

@@ -2,14 +2,11 @@
 
 import json
 import os
-import stat
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
-from cryptography import x509
 
 from tests.processes import run
 
@@ -17,6 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = yaml.safe_load((ROOT / "inventories/single/group_vars/all.yml").read_text())
 HOSTS = {"data": ("192.0.2.1", "db", "cache"), "app1": ("192.0.2.2", "app"), "app2": ("192.0.2.3", "app"),
          "front": ("192.0.2.4", "edge", "monitor")}  # fmt: skip
+
+NAMES = ("app_key", "postgres_owner", "postgres_app", "postgres_exporter", "postgres_replication", "valkey_app",
+         "valkey_exporter", "grafana_admin", "backup_passphrase", "backup_key")  # fmt: skip
+SECRETS = {"secrets": {name: f"the {name}" for name in NAMES}, "other": {}, "backup_public_key": "a public key"}
 
 
 def ansible(program, *arguments, **environment):
@@ -31,6 +32,7 @@ def wiring(inventory, *names, **environment):
     done = ansible(
         "ansible", "all", "--inventory", inventory, "--playbook-dir", ROOT / "ansible", "--check",
         "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ {{{wanted}}} | to_json }}}}",
+        "--extra-vars", json.dumps({"site_secrets": SECRETS}),
         ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
         ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer", **environment,
     )  # fmt: skip
@@ -203,53 +205,6 @@ def test_a_host_whose_workers_are_down_stands_in_for_nobody(many, tmp_path):
         site["all"]["hosts"]["app2"]["units_that_run"] = {"stdout": running}
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump(site))
         assert wiring(tmp_path / "hosts.yml", "host_alone_in")["app1"]["host_alone_in"] == alone
-
-
-def certificate(folder, *flags, **options):
-    """The certificate that the host app1 gets from the CA in a folder, and the subjects of the CAs to trust."""
-    extra = "".join(f", {name}={value!r}" for name, value in options.items())
-    lookup = f"lookup('host_certificate', 'app1', directory='{folder}', addresses=['192.0.2.2']{extra})"
-    done = ansible(
-        "ansible", "localhost", "--inventory", "localhost,", "--connection", "local", "--playbook-dir",
-        ROOT / "ansible", "--module-name", "ansible.builtin.debug",
-        "--args", f"msg={{{{ {lookup} | combine({{'key': ''}}) | to_json }}}}", *flags,
-        ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
-        ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
-    answer = report["plays"][0]["tasks"][0]["hosts"]["localhost"]["msg"]
-    answer = json.loads(answer) if isinstance(answer, str) else answer
-    trusted = x509.load_pem_x509_certificates(answer["ca"].encode())
-    return x509.load_pem_x509_certificate(answer["certificate"].encode()), trusted
-
-
-def test_hosts_get_certificates_for_each_other_once(tmp_path):
-    first, (authority,) = certificate(tmp_path / "ca")
-    first.verify_directly_issued_by(authority)
-    names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == ["app1"]
-    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["192.0.2.2"]
-    assert stat.S_IMODE((tmp_path / "ca/hosts/app1.key").stat().st_mode) == 0o600
-    assert certificate(tmp_path / "ca")[0].serial_number == first.serial_number
-    soon = int(time.time()) + 60
-    assert certificate(tmp_path / "ca", "--check", issued_after=soon)[0].serial_number == first.serial_number
-    assert certificate(tmp_path / "ca", issued_after=soon)[0].serial_number != first.serial_number
-
-
-def test_another_ca_is_trusted_before_it_issues_and_the_old_one_until_after(tmp_path):
-    before, (old,) = certificate(tmp_path / "ca")
-    begun, trusted = certificate(tmp_path / "ca", stage="begin")
-    assert begun.serial_number == before.serial_number
-    assert trusted[0] == old
-    assert len(trusted) == 2
-    switched, also_trusted = certificate(tmp_path / "ca", stage="switch")
-    switched.verify_directly_issued_by(trusted[1])
-    assert set(also_trusted) == set(trusted)
-    assert certificate(tmp_path / "ca", stage="begin")[1] == also_trusted
-    ended, (remaining,) = certificate(tmp_path / "ca", stage="end")
-    assert remaining == trusted[1]
-    assert ended.serial_number == switched.serial_number
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         state = self._task.args.get("state", "present")
+        is_dry = self._task.check_mode or bool(self._task.args.get("look"))
+        if state == "look" or (state == "present" and is_dry):
+            return self._call(task_vars, state="look")
         if self._task.check_mode:
             return {"skipped": True, "msg": "check mode takes no lock"}
         # The program that supervises the playbook, or the playbook; Ansible runs each task in a child process
@@ -76,10 +79,13 @@ class ActionModule(ActionBase):
             "process": holder,
         }
         host = task_vars["inventory_hostname"] if task_vars else "the host"
+        note = self._task.args.get("note") or {}
+        if state == "note":
+            return self._call(task_vars, state=state, lock=lock, note=note)
         if state == "absent":
             outcome = self._task.args.get("outcome") or ("ok" if is_deploy() else "")
             patience = self._task.args.get("patience")
-            result = self._call(task_vars, state=state, lock=lock, outcome=outcome, patience=patience)
+            result = self._call(task_vars, state=state, lock=lock, outcome=outcome, patience=patience, note=note)
             if result.get("failed"):
                 report(host=host, held=True, token=lock["token"], why=result.get("msg", ""))
             else:

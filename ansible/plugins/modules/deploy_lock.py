@@ -21,7 +21,10 @@ description:
     takes the lock over; anybody else is told whose it is.
   - The lock is no state of the service, so the module never reports a change; in check mode it does nothing.
 options:
-  state: {description: take the lock or give it back, choices: [present, absent], default: present}
+  state:
+    description: take the lock, give it back, C(note) something while it is held, or only C(look) at what was noted
+    choices: [present, absent, note, look]
+    default: present
   path: {description: the file, type: path, default: /run/matchpoint/deploy.lock}
   lock: {description: what to write, filled in by the action plugin, type: dict, default: {}}
   replaces: {description: token of the lock that may be replaced, type: str, default: ""}
@@ -34,9 +37,18 @@ options:
     description: how the deploy ended that gives the lock back, empty when it was none
     choices: ["", ok, failed]
     default: ""
+  note:
+    description:
+      - who has deployed which secrets (digests of them), to be kept on the host. What was noted before is returned as
+        C(secrets), an empty dict on a bare host.
+    type: dict
+    default: {}
 """
 
 OUTCOME = Path("/var/lib/misc/matchpoint-deploy")  # 1 or 0, for the monitoring; it outlives a reboot
+NOTE = Path("/var/lib/misc/matchpoint-secrets")
+# What an earlier version, which noted nothing, has left where it deployed secrets
+TRACES = [Path("/etc/matchpoint/app.env"), Path("/etc/postgresql/17/main/conf.d/20-matchpoint.conf")]
 WAIT_SECONDS = 10
 # How Ansible's and Mitogen's command lines of sudo begin
 BEGUN = re.compile(rb"SUDO_COMMAND=(/\S*sh -c echo BECOME-SUCCESS-|\S*python\S* -c import sys;sys\.path=)")
@@ -54,14 +66,18 @@ def read(path: Path) -> dict:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "state": {"choices": ["present", "absent"], "default": "present"},
+            "state": {"choices": ["present", "absent", "note", "look"], "default": "present"},
             "path": {"type": "path", "default": "/run/matchpoint/deploy.lock"},
             "lock": {"type": "dict", "default": {}},
             "replaces": {"type": "str", "default": "", "no_log": False},
             "patience": {"type": "int"},
             "outcome": {"choices": ["", "ok", "failed"], "default": ""},
-        }
+            "note": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
     )
+    if module.params["state"] == "look":
+        module.exit_json(changed=False, secrets=noted())
     path = Path(module.params["path"])
     path.parent.mkdir(mode=0o755, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -91,6 +107,7 @@ def work(module: AnsibleModule, path: Path, wanted: dict) -> None:
         if is_mine:
             wait_alone(module)
             path.unlink()
+            note(module.params["note"])
             if outcome := module.params["outcome"]:
                 write(OUTCOME, f"{int(outcome == 'ok')}\n")
         module.exit_json(changed=False, released=is_mine)
@@ -99,7 +116,9 @@ def work(module: AnsibleModule, path: Path, wanted: dict) -> None:
     if there and not is_mine:
         wait_alone(module)
     write(path, json.dumps(wanted) + "\n")
-    module.exit_json(changed=False, token=wanted["token"])
+    secrets = noted()
+    note(module.params["note"])
+    module.exit_json(changed=False, token=wanted["token"], secrets=secrets)
 
 
 def wait_alone(module: AnsibleModule) -> None:
@@ -152,10 +171,23 @@ def at_work() -> list[str]:
     return [f"{names[pid]} (process {pid})" for pid in sorted(begun) if not is_mine(pid)]
 
 
-def write(path: Path, text: str) -> None:
+def noted() -> dict:
+    if NOTE.exists():
+        return {"who": "somebody", "when": "?"} | read(NOTE)
+    return {"traces": True} if any(path.exists() for path in TRACES) else {}
+
+
+def note(text: dict) -> None:
+    if text:
+        write(NOTE, json.dumps(text) + "\n", 0o600)
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
     draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text)
-    draft.chmod(0o644)
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
     draft.replace(path)
 
 

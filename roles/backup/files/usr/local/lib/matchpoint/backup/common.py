@@ -75,7 +75,7 @@ def megabytes(count: float) -> str:
 def plain(said: str) -> str:
     """What pgBackRest said, without its hints for other systems than this one."""
     if "outside of section" in said or "CryptoError" in said:
-        return "what is there was encrypted with another passphrase than `backup_passphrase` in secrets/"
+        return "what is there was encrypted with another passphrase than `backup_passphrase` in secrets.yml"
     return " ".join(said.split()).split(" HINT: ")[0]
 
 
