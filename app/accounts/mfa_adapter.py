@@ -1,7 +1,7 @@
 import base64
 
 from allauth.mfa.adapter import DefaultMFAAdapter
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
@@ -18,8 +18,22 @@ class MFAAdapter(DefaultMFAAdapter):
     def decrypt(self, encrypted_text: str) -> str:
         return self._fernet().decrypt(encrypted_text.encode()).decode()
 
+    def rotate(self, encrypted_text: str) -> str:
+        """The same under the current key; what is already, or cannot be read, stays as it is."""
+        try:
+            self._fernets()[0].decrypt(encrypted_text.encode())
+        except InvalidToken:
+            try:
+                return self._fernet().rotate(encrypted_text.encode()).decode()
+            except InvalidToken:
+                pass
+        return encrypted_text
+
+    def _fernet(self) -> MultiFernet:
+        return MultiFernet(self._fernets())
+
     @staticmethod
-    def _fernet() -> MultiFernet:
+    def _fernets() -> list[Fernet]:
         secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
         digests = [salted_hmac("accounts.mfa", "key", secret=secret, algorithm="sha256").digest() for secret in secrets]
-        return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
+        return [Fernet(base64.urlsafe_b64encode(digest)) for digest in digests]

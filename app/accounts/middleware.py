@@ -2,7 +2,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
-from accounts.players import guest_set_cookie, player_get
+from accounts.players import guest_is_under_old_key, guest_read, guest_set_cookie, player_get
 from matchpoint.middleware import hooks
 
 
@@ -13,6 +13,8 @@ def _offer(request: HttpRequest) -> None:
 
 def _remember(request: HttpRequest, response: HttpResponseBase) -> None:
     guest = getattr(request, "new_guest", None)
+    if guest is None and guest_is_under_old_key(request):
+        guest = guest_read(request)
     if guest is not None:
         guest_set_cookie(response, guest)
 

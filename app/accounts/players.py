@@ -72,6 +72,18 @@ def guest_read(request: HttpRequest) -> Guest | None:
         return None
 
 
+def guest_is_under_old_key(request: HttpRequest) -> bool:
+    """Whether the guest's cookie is good, but signed with a key that will not be known for long."""
+    cookie = request.COOKIES.get(GUEST_COOKIE, "")
+    if not cookie or not settings.SECRET_KEY_FALLBACKS:
+        return False
+    try:
+        signing.loads(cookie, salt=_SALT, fallback_keys=[])
+    except signing.BadSignature:
+        return True
+    return False
+
+
 def guest_set_cookie(response: HttpResponseBase, guest: Guest) -> None:
     response.set_cookie(
         GUEST_COOKIE,

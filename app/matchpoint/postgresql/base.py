@@ -105,22 +105,25 @@ class DatabaseWrapper(PrometheusWrapper):
         """Try the hosts one after the other, beginning with the one that was reached last.
 
         libpq does so itself, but gives up at a host that accepts the connection and closes it, as a proxy does in front
-        of a server that is down.
+        of a server that is down. Each host is tried with the other password as well, if there is one.
         """
         hosts, ports = (str(conn_params.get(name, "")).split(",") for name in ("host", "port"))
         first = self.reached.get(self.alias, 0)
+        other = self.settings_dict.get("OTHER_PASSWORD")
+        passwords = [{}, {"password": other}] if other else [{}]
+        failure = OperationalError("there is no host")
         for turn in range(len(hosts)):
             index = (first + turn) % len(hosts)
             host = {name: many[index] for name, many in (("host", hosts), ("port", ports)) if conn_params.get(name)}
-            try:
-                found: Connection = super().get_new_connection({**conn_params, **host})
-            except OperationalError:
-                if turn == len(hosts) - 1:
-                    raise
-            else:
-                self.reached[self.alias] = index
-                return found
-        raise AssertionError("there is always a host")
+            for password in passwords:
+                try:
+                    found: Connection = super().get_new_connection({**conn_params, **host, **password})
+                except OperationalError as error:
+                    failure = error
+                else:
+                    self.reached[self.alias] = index
+                    return found
+        raise failure
 
     def _close(self) -> None:
         connection = self.connection

@@ -56,6 +56,8 @@ DATABASES: dict[str, Any] = {
         ),
         "ENGINE": "matchpoint.postgresql",
         "CONN_MAX_AGE": 0,
+        # What the server may ask for instead, while the password is changed: matchpoint.postgresql
+        "OTHER_PASSWORD": env.str("MATCHPOINT_DATABASE_OTHER_PASSWORD", default=""),
     }
 }
 DATABASES["default"]["OPTIONS"] = {

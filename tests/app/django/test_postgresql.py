@@ -88,7 +88,8 @@ class Database:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
         query = "&".join(f"{name}={value}" for name, value in {"connect_timeout": "2", **options}.items())
         settings = postgres(f"postgres://matchpoint@{hosts}/postgres?{query}")
-        self.connections = ConnectionHandler({"default": {**settings, "ENGINE": "matchpoint.postgresql"}})
+        self.settings = {**settings, "ENGINE": "matchpoint.postgresql"}
+        self.connections = ConnectionHandler({"default": self.settings})
 
     def ask(self, sql: str) -> Any:
         """What one request does, in a thread that ends with it."""
@@ -124,6 +125,34 @@ def _nothing_waits(django_db_blocker: Any) -> Iterator[None]:
 def untrusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if every connection had waited for a while."""
     monkeypatch.setattr(base, "TRUSTED_S", 0.0)
+
+
+def test_either_password_opens_the_database_while_it_is_changed(server: Server, untrusted: None) -> None:
+    """A worker that knows both goes on whichever the server asks for; one that knows the old one alone does not."""
+    database = Database(server.port)
+    for statement in ("SET password_encryption = 'scram-sha-256'", "CREATE ROLE changing LOGIN PASSWORD 'old'"):
+        database.ask(statement)
+    rules = server.folder / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(f"host all changing 127.0.0.1/32 scram-sha-256\n{before}")
+    database.ask("SELECT pg_reload_conf()")
+    both, old = Database(server.port), Database(server.port)
+    both.settings.update(USER="changing", PASSWORD="old", OTHER_PASSWORD="new")
+    old.settings.update(USER="changing", PASSWORD="old")
+    try:
+        assert both.pid
+        assert old.pid
+        database.ask("ALTER ROLE changing PASSWORD 'new'")
+        base.DatabaseWrapper.idle["default"].close()
+        assert both.pid
+        base.DatabaseWrapper.idle["default"].close()
+        with pytest.raises(OperationalError, match="authentication failed"):
+            _ = old.pid
+    finally:
+        base.DatabaseWrapper.idle["default"].close()
+        rules.write_text(before)
+        database.ask("SELECT pg_reload_conf()")
+        database.ask("DROP ROLE changing")
 
 
 def test_requests_in_threads_of_their_own_share_a_connection(server: Server, untrusted: None) -> None:
