@@ -152,3 +152,13 @@ def test_settings_of_a_command_line_restart_the_service(role):
         for name in set(re.findall(rf"\b{role.name}_\w+", path.read_text())) & set(options(role)):
             effect = next((text for text, names in said.get("but", {}).items() if name in names), said["usually"])
             assert effect.startswith("restarts "), f"{path} has {name}, and {effect}"
+
+
+def test_nobody_reads_a_setting_that_was_removed():
+    removed = load(ROOT / "roles/preflight/vars/main.yml")["__preflight_removed"]
+    name = re.compile(rf"(?<!\w)({'|'.join(removed)})(?!\w)")
+    paths = [path for folder in ("roles", "ansible", "inventories") for path in sorted((ROOT / folder).rglob("*"))]
+    texts = {path: path.read_text() for path in paths if path.suffix in (".yml", ".j2") and path.is_file()}
+    found = {path: set(name.findall(text)) for path, text in texts.items()}
+    found.pop(ROOT / "roles/preflight/vars/main.yml")  # where they are refused
+    assert {str(path): names for path, names in found.items() if names} == {}
