@@ -58,7 +58,7 @@ def test_a_missing_migration_makes_the_process_unready(monkeypatch: pytest.Monke
         return {key: value for key, value in applied(self).items() if key[0] != "matches"}
 
     monkeypatch.setattr(MigrationRecorder, "applied_migrations", without_matches)
-    assert asyncio.run(DatabaseCheck()())["migrations"] == "1 not applied, first matches.0001_initial"
+    assert asyncio.run(DatabaseCheck()())["migrations"].endswith("not applied, first matches.0001_initial")
 
 
 async def test_a_failing_check_makes_the_process_unready() -> None:
