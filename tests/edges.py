@@ -26,7 +26,7 @@ def on_disk(lab: Lab, host: str) -> int:
 def connect(lab: Lab, host: str) -> ssl.SSLSocket:
     """A connection to one edge, which must show a certificate that a browser trusts."""
     context = ssl.create_default_context(cafile=str(lab.state / "root-ca.pem"))
-    return context.wrap_socket(socket.create_connection((lab.address(host), 443), timeout=10), server_hostname=DOMAIN)
+    return context.wrap_socket(socket.create_connection((lab.address(host), 443), timeout=30), server_hostname=DOMAIN)
 
 
 def served(lab: Lab, host: str) -> int:
@@ -39,7 +39,7 @@ def served(lab: Lab, host: str) -> int:
 
 def status(lab: Lab, host: str, method: str, path: str) -> int:
     """What one edge answers to a request. Raises OSError or HTTPException when it does not answer."""
-    connection = HTTPSConnection(DOMAIN, timeout=10)
+    connection = HTTPSConnection(DOMAIN, timeout=30)
     connection.sock = connect(lab, host)
     try:
         connection.request(method, path)

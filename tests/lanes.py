@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -41,11 +42,12 @@ SITE = sorted(
 )
 LANES: dict[str, list[str]] = {
     "code": ["tests/app", "tests/harness", "tests/roles", "tests/rules", "tests/cluster/test_swarm.py"],
-    "deploy": DEPLOY,
     "site": [*SITE, "tests/e2e"],
+    "deploy": DEPLOY,
     "twins": TWINS,
 }
-LANE_S = 1800.0  # the last resort: tests have limits of their own
+AT_ONCE = 3  # four labs that are deployed at a time keep each other from being ready
+LANE_S = 3000.0  # the last resort: tests have limits of their own
 CLEAN_UP_S = 90.0  # what a lane that is stopped has to remove its lab
 NOTHING_SELECTED = 5  # pytest's exit code
 ENGINE = {"dockerd", "containerd", "containerd-shim", "docker-proxy", "runc"}
@@ -291,10 +293,7 @@ def main() -> int:
     for number in STOP:
         signal.signal(number, stopped)
     try:
-        for name in names:
-            pytest_words = [sys.executable, "-m", "pytest", "-p", "tests.lanes", *LANES.get(name, []), *args.arguments]
-            lanes.append(Lane(name, ["make", "lint"] if name == "lint" else pytest_words))
-        watch(lanes, began)
+        watch(names, args.arguments, lanes, began)
     except Stopped as signal_name:
         ended = str(signal_name)
         say(f"{ended}: ending the lanes. Once more ends them at once.")
@@ -317,9 +316,25 @@ def main() -> int:
     return summary(lanes, time.monotonic() - began, busy, left if not ended else [], args.limit, ended)
 
 
-def watch(lanes: list[Lane], began: float) -> None:
-    told = 0.0
-    while [lane for lane in lanes if lane.look()]:
+def reap(lanes: list[Lane]) -> None:
+    """Ends what lost its parent and has ended: whoever looks for it would find it among the living."""
+    mine = {lane.process.pid for lane in lanes}
+    for pid in map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()):
+        if pid not in mine:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def watch(names: list[str], arguments: list[str], lanes: list[Lane], began: float) -> None:
+    """Begins the lanes, AT_ONCE at a time, and returns when all have ended."""
+    told, waiting = 0.0, list(names)
+    while (running := [lane for lane in lanes if lane.look()]) or waiting:
+        if waiting and len(running) < AT_ONCE:
+            name = waiting.pop(0)
+            words = [sys.executable, "-m", "pytest", "-p", "tests.lanes", *LANES.get(name, []), *arguments]
+            lanes.append(Lane(name, ["make", "lint"] if name == "lint" else words))
+            continue
+        reap(lanes)
         time.sleep(0.2)
         if (elapsed := time.monotonic() - began) - told >= 60:
             told = elapsed

@@ -71,7 +71,7 @@ def test_preflight_tells_all_that_is_wrong_with_a_host_at_once(site: Lab) -> Non
     wrong = {
         "matchpoint_domain": "world.nowhere.invalid",
         "preflight_disk_mb": 99999999,
-        "preflight_release": 99,
+        "preflight_release": "99",
         "preflight_units": ["nobody"],
     }
     with pytest.raises(AssertionError) as failure:

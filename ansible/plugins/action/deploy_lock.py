@@ -36,6 +36,8 @@ def is_gone(holder: dict[str, Any]) -> bool:
     if any(holder.get(key) != here[key] for key in ("boot", "namespace")):
         return False
     try:
+        if Path(f"/proc/{holder['pid']}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+            return True  # it has ended, and nobody has asked how
         return process(holder["pid"])["began"] != holder["began"]
     except (OSError, KeyError, IndexError):
         return True
