@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import Lab
 
 STATE = (
-    "find /etc /opt /usr/local /var/lib/misc -xdev -type f -exec sha256sum {} + | sort -k2; ls /run/matchpoint;"
+    "find /etc /opt /usr/local -xdev -type f -exec sha256sum {} + | sort -k2; ls /run/matchpoint;"
     " systemctl show --property=MainPID --value 'matchpoint-*' postgresql@17-main valkey-server nginx"
 )
 
