@@ -95,7 +95,7 @@ def test_host_comes_back_from_a_reboot_by_itself(site: Lab) -> None:
     """What ran runs again, what listened listens, the firewall is closed as before, and the game is played."""
     state = {
         "units": "systemctl list-units --state=active --type=service,timer,socket,mount --plain --no-legend"
-        " | awk '{print $1}' | grep -Ev '^(user|session|systemd-|run-|apt-|dpkg|init|ldconfig|postgresql\.service)' | sort",
+        " | awk '{print $1}' | grep -Ev '^(user|session|systemd-|run-|apt-|dpkg|init|ldconfig|postgresql.s)' | sort",
         "listeners": "ss -Hltun | awk '$5 !~ /:(3|4|5|6)[0-9]{4}$/ {print $1, $5}' | sort -u",
         "firewall": "nft --stateless list ruleset | grep -v 127.0.0.11",  # but for the container's own name service
         "failed": "systemctl --failed --plain --no-legend",
