@@ -51,7 +51,6 @@ from live.valkey import (
     LOAD_SECONDS,
     MATCH_SECONDS,
     PARTS,
-    UNREADABLE,
     WORKERS,
     begin,
     dump,
@@ -59,6 +58,7 @@ from live.valkey import (
     match_key,
     queue_snapshot,
     read_snapshot,
+    read_spec,
     text_of,
     version_of,
     worker_key,
@@ -254,13 +254,13 @@ class Directory(Placement):
                 _, (spec, lease, header), pieces = await pipe.execute()
             try:
                 claim = Claim(
-                    spec=MatchSpec.from_json(json.loads(spec or "")),
+                    spec=read_spec(spec or ""),
                     epoch=Lease.parse(lease).epoch,
                     snapshot=read_snapshot(header, pieces),
                 )
             except UnknownSchema:
                 continue  # another worker can
-            except (*UNREADABLE, Damaged):
+            except Damaged:
                 logger.exception("overdue result cannot be read", extra={"match": match_id})
                 await self._client.zrem(RESULTS, match_id)
             else:

@@ -65,10 +65,11 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Where to play. `side` None is a spectator."""
+    """Where to play, and as whom. `side` None is a spectator."""
 
     worker: str
     side: int | None
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,18 @@ from redis.asyncio.client import Pipeline
 
 from live import metrics
 from live.leases import Damaged, Lease, NoWorker, Seat, Standing, Waiting, Worker, place, take_seat
-from live.records import SCHEMA, MatchSpec, Snapshot, UnknownSchema
+from live.records import SCHEMA, MatchSpec, Snapshot
 from live.valkey import (
     LOAD_SECONDS,
     MATCH_SECONDS,
-    UNREADABLE,
     WORKERS,
     Store,
     begin,
     dump,
     match_key,
     queue_snapshot,
+    read_spec,
+    readable,
     text_of,
     texts_of,
     version_of,
@@ -49,10 +50,8 @@ class Placement(Store):
         """The match, or None if it is unknown, unreadable, or over and recorded. UnknownSchema."""
         text = await self._client.get(match_key(match_id))
         try:
-            return MatchSpec.from_json(json.loads(text)) if text else None
-        except UnknownSchema:
-            raise
-        except UNREADABLE:
+            return read_spec(text) if text else None
+        except Damaged:
             return None
 
     async def match_standing(self, match_id: str) -> Standing | None:
@@ -60,8 +59,10 @@ class Placement(Store):
         text = await self._client.get(match_key(match_id, "snapshot"))
         return Standing.from_header(json.loads(text)) if text else None
 
-    async def match_seat(self, match_id: str, *, identity: str, name: str) -> Seat:
+    async def match_seat(self, match_id: str, *, identity: str, name: str, before: str = "") -> Seat:
         """The seat of `identity`: its side, the free side (taken for good), or a place to watch from.
+
+        Somebody who has signed in since the match began sits there as the guest of `before`.
 
         A match without a live worker is placed on the least loaded one that can read it; not for somebody who watches,
         if it has one that only looks dead: its players may be there, and they will ask themselves.
@@ -73,7 +74,9 @@ class Placement(Store):
             spec = await self._spec(pipe, match_id)
             lease = Lease.parse(await text_of(pipe, match_key(match_id, "lease")))
             workers = {worker.name: worker for worker in await self.workers()}
-            seated, side = take_seat(spec, identity, name)
+            as_before = bool(before) and spec.side_of(identity) is None and spec.side_of(before) is not None
+            known = before if as_before else identity
+            seated, side = take_seat(spec, known, name)
             placed = lease
             if lease.worker not in workers and (side is not None or not lease.worker):
                 schema = _schema(await text_of(pipe, match_key(match_id, "snapshot")))
@@ -84,7 +87,7 @@ class Placement(Store):
             if placed is not lease:
                 self._queue_placement(pipe, match_id, lease, placed)
             await pipe.execute()
-            return Seat(worker=placed.worker, side=side)
+            return Seat(worker=placed.worker, side=side, identity=known)
 
         return await self._transaction(attempt)
 
@@ -101,8 +104,9 @@ class Placement(Store):
         found = []
         for name, text, load in zip(names, answers[::2], answers[1::2], strict=True):
             try:
-                found += [Worker.from_json(name, load, json.loads(text))] if text else []
-            except UNREADABLE:
+                with readable("a worker"):
+                    found += [Worker.from_json(name, load, json.loads(text))] if text else []
+            except Damaged:
                 logger.exception("worker cannot be read", extra={"worker": name})
         return found
 
@@ -237,7 +241,5 @@ class Placement(Store):
 
 def _schema(header: str | None) -> int:
     """What a worker must be able to read to go on with a match."""
-    try:
+    with readable("a snapshot"):
         return int(json.loads(header).get("schema", SCHEMA)) if header else 1
-    except UNREADABLE as error:
-        raise Damaged("a snapshot") from error

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -18,10 +19,21 @@ MATCH_SECONDS: Final = 24 * 3600  # a match that nobody touches is forgotten
 WORKERS: Final = "mp:workers"
 PARTS: Final = ("", "lease", "snapshot", "timeline")  # of a match
 
-# What reading JSON that was cut off, or is of something else, may raise
-UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError)
-
 T = TypeVar("T")
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Within it something stored is read: raises Damaged for JSON that was cut off or is of something else.
+
+    UnknownSchema, of a newer release, goes through.
+    """
+    try:
+        yield
+    except UnknownSchema:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(what) from error
 
 
 class Store:
@@ -50,12 +62,7 @@ class Store:
             raise MatchOver(match_id)
         if not text:
             raise NoSuchMatch(match_id)
-        try:
-            return MatchSpec.from_json(json.loads(text))
-        except UnknownSchema:
-            raise
-        except UNREADABLE as error:
-            raise Damaged(match_id) from error
+        return read_spec(text)
 
     async def _guard(self, pipe: Pipeline, match_id: str, epoch: int) -> tuple[Lease, str | None]:
         """Watch the lease and refuse an owner that does not hold it; answers with its lease and the stored snapshot.
@@ -109,8 +116,9 @@ def dump(data: Any) -> str:
 def version_of(header: str | None) -> int:
     """The version up to which the timeline beside a stored snapshot goes; -1 if that cannot be told."""
     try:
-        return int(json.loads(header)["state"]["version"]) if header else 0
-    except UNREADABLE:
+        with readable("a snapshot"):
+            return int(json.loads(header)["state"]["version"]) if header else 0
+    except Damaged:
         return -1
 
 
@@ -126,15 +134,17 @@ def queue_snapshot(pipe: Pipeline, match_id: str, snapshot: Snapshot, *, known: 
         pipe.expire(match_key(match_id, part), MATCH_SECONDS)
 
 
+def read_spec(text: str | bytes) -> MatchSpec:
+    """The stored match. UnknownSchema, Damaged."""
+    with readable("a match"):
+        return MatchSpec.from_json(json.loads(text))
+
+
 def read_snapshot(header: str | None, pieces: list[str]) -> Snapshot | None:
     """The stored snapshot. UnknownSchema when a newer release wrote it, Damaged when nobody can read it."""
     if header is None:
         return None
-    try:
+    with readable("a snapshot"):
         data = json.loads(header)
         timeline = [event for piece in pieces for event in json.loads(piece)]
         return Snapshot.from_header(data, timeline[: data["state"]["version"]])
-    except UnknownSchema:
-        raise
-    except UNREADABLE as error:
-        raise Damaged("a snapshot") from error

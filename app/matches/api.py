@@ -20,7 +20,7 @@ from live.tokens import seat_token
 from matches.limits import Limit
 from matches.models import Match
 from matches.rules import CANARY_REQUEST, BadRequest, MatchRequest
-from matches.selectors import identity_in, match_summary
+from matches.selectors import match_summary
 from matches.services import match_create
 from matchpoint.errors import RETRY_AFTER_S, api_error
 
@@ -143,13 +143,14 @@ async def seat(request: HttpRequest, match_id: str) -> HttpResponse:
     player = await player_aget(request)
     await limit(by_identity=SEAT_BY_IDENTITY, by_address=SEAT_BY_ADDRESS, player=player, request=request)
     try:
-        identity = await identity_in(match_id, player)
-        seat = await get_directory().match_seat(match_id, identity=identity, name=player.name)
+        seat = await get_directory().match_seat(
+            match_id, identity=player.identity, name=player.name, before=player.before
+        )
     except NoSuchMatch:
         # The directory forgets a match some time after its end; the database does not.
         if await Match.objects.filter(public_id=match_id).aexists():
             raise MatchOver(match_id) from None
         raise
-    token = seat_token(match_id=match_id, identity=identity, side=seat.side, worker=seat.worker)
+    token = seat_token(match_id=match_id, identity=seat.identity, side=seat.side, worker=seat.worker)
     url = f"/ws/{seat.worker}/match/{match_id}"
     return JsonResponse({"url": url, "token": token, "side": seat.side, "worker": seat.worker})

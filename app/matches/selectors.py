@@ -61,17 +61,6 @@ async def match_summary(match_id: str, *, player: "Player") -> Summary | None:
     return _finished(match, player) if match is not None else None
 
 
-async def identity_in(match_id: str, player: "Player") -> str:
-    """Who the player is in this match: somebody who has signed in since it began sits there as the guest of before."""
-    # Imported late, as above
-    from live.directory import get_directory
-
-    if not player.before:
-        return player.identity
-    spec = await get_directory().match_get(match_id)
-    return next((known for known in player.identities if spec and spec.side_of(known) is not None), player.identity)
-
-
 def _finished(match: Match, player: "Player") -> Summary:
     players: list[Summary | None] = [None, None]
     you = None
