@@ -68,7 +68,7 @@ def say(sentence: str) -> None:
     try:
         print(sentence, file=sys.stderr, flush=True)
     except OSError:  # the terminal is gone
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of this process
 
 
 # What was said

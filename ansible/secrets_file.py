@@ -178,13 +178,17 @@ class Secrets:
 
     # What hosts run with
 
+    def accepted(self) -> dict[str, list[str]]:
+        """By name, the values that hosts accept."""
+        values = {name: [value] for name, value in self.current.items()}
+        for name, value in self.other.items():
+            values.setdefault(name, []).append(value)
+        values["ca"] = [self.authority[kind]["key"] for kind in (CA, NEXT) if kind in self.authority]
+        return values
+
     def digests(self) -> dict[str, list[str]]:
         """What a host notes: by name, digests of what it accepts."""
-        held = {name: [self.digest(name, value)] for name, value in self.current.items()}
-        for name, value in self.other.items():
-            held[name].append(self.digest(name, value))
-        held["ca"] = [self.digest("ca", self.authority[kind]["key"]) for kind in (CA, NEXT) if kind in self.authority]
-        return held
+        return {name: [self.digest(name, value) for value in values] for name, values in self.accepted().items()}
 
     def digest(self, name: str, value: str) -> str:
         return digest(self.salt, name, value)
@@ -195,11 +199,7 @@ class Secrets:
 
     def foreign(self, record: dict[str, Any]) -> dict[str, list[str]]:
         """What a host runs with that is not from here: digests by name, none when all is."""
-        values = {name: [value] for name, value in self.current.items()}
-        for name, value in self.other.items():
-            values.setdefault(name, []).append(value)
-        values["ca"] = [self.authority[kind]["key"] for kind in (CA, NEXT) if kind in self.authority]
-        found = {}
+        values, found = self.accepted(), {}
         for name, noted in record.get("digests", {}).items():
             ours = {digest(record["salt"], name, value) for value in values.get(name, [])}
             if others := [one for one in noted if one not in ours and one not in self.known]:

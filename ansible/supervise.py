@@ -106,7 +106,7 @@ class Supervisor:
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
-            time.sleep(0.02)
+            time.sleep(0.02)  # for them to die, and what they left to come here
         if self._terminal:  # a prompt that was killed leaves its echo off
             descriptor, state = self._terminal
             with contextlib.suppress(OSError, termios.error):

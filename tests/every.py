@@ -28,7 +28,7 @@ def every(items: Iterable[Any], name: Callable[[Any], str] = str) -> Callable[[T
         signature = inspect.signature(test)
         rest = list(signature.parameters.values())[1:]
         kinds = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in rest]
-        all_of_them.__signature__ = signature.replace(parameters=kinds)  # type: ignore[attr-defined]
+        all_of_them.__signature__ = signature.replace(parameters=kinds)  # type: ignore[attr-defined]  # pytest reads it
         all_of_them.__name__, all_of_them.__doc__ = test.__name__, test.__doc__
         all_of_them.__module__, all_of_them.__qualname__ = test.__module__, test.__qualname__
         return all_of_them

@@ -86,7 +86,7 @@ def no_releases() -> Iterator[None]:
         yield
     finally:
         if aside.exists():
-            shutil.rmtree(RELEASES, ignore_errors=True)
+            shutil.rmtree(RELEASES, ignore_errors=True)  # there is none when the deploy failed before it
             aside.rename(RELEASES)
 
 

@@ -19,14 +19,18 @@ PATIENCE_SECONDS = 30  # for what a killed playbook left at work on a host
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
+def stat(pid: int) -> list[str]:
+    """What proc(5) says of a process after its name: state, parent, ... Raises OSError when there is none."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def process(pid: int) -> dict[str, Any]:
     """What tells a process from every other one: the machine's boot, the PID namespace, the PID and when it began."""
-    stat = Path(f"/proc/{pid}/stat").read_text()
     return {
         "boot": BOOT.read_text().strip(),
         "namespace": os.stat("/proc/self/ns/pid").st_ino,
         "pid": pid,
-        "began": int(stat.rpartition(")")[2].split()[19]),
+        "began": int(stat(pid)[19]),
     }
 
 
@@ -36,9 +40,8 @@ def is_gone(holder: dict[str, Any]) -> bool:
     if any(holder.get(key) != here[key] for key in ("boot", "namespace")):
         return False
     try:
-        if Path(f"/proc/{holder['pid']}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
-            return True  # it has ended, and nobody has asked how
-        return process(holder["pid"])["began"] != holder["began"]
+        state, began = (stat(holder["pid"])[field] for field in (0, 19))
+        return state in "ZX" or int(began) != holder["began"]  # a zombie has ended, and nobody has asked how
     except (OSError, KeyError, IndexError):
         return True
 

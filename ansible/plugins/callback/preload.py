@@ -22,7 +22,7 @@ description:
 PLUGINS = {
     loader.filter_loader: ["combine", "community.general.dict_kv"],
     loader.test_loader: ["defined"],
-    loader.lookup_loader: ["config", "env", "file", "fileglob", "pipe", "published", "rendered", "secret", "vars"],
+    loader.lookup_loader: ["config", "env", "file", "fileglob", "pipe", "published", "rendered", "vars"],
     loader.connection_loader: ["ssh", "local"],
     loader.become_loader: ["sudo"],
     loader.shell_loader: ["sh"],

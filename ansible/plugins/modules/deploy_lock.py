@@ -129,7 +129,7 @@ def wait_alone(module: AnsibleModule) -> None:
     while left := at_work():
         if time.monotonic() > deadline:
             module.fail_json(msg=f"what was begun there is still at work: {', '.join(left)}")
-        time.sleep(0.2)
+        time.sleep(0.2)  # until the deadline: nothing tells when a foreign process ends
 
 
 def at_work() -> list[str]:

@@ -91,7 +91,7 @@ def unpack(archive: Path, dest: Path, part: str, compiled: list[str]) -> None:
         take_place(draft, dest)
     except (NotUnpacked, OSError, subprocess.TimeoutExpired) as error:
         if draft:
-            shutil.rmtree(draft, ignore_errors=True)
+            shutil.rmtree(draft, ignore_errors=True)  # why it failed is told; `sweep` removes what stays
         raise NotUnpacked(str(getattr(error, "strerror", None) or error)) from error
 
 
@@ -101,7 +101,7 @@ def take_place(draft: Path, dest: Path) -> None:
     if dest.exists():
         dest.rename(old)
     draft.rename(dest)
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)  # the new one serves already; `sweep` removes what stays
     folder = os.open(dest.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -79,7 +79,8 @@ class Cluster:
 
     def clear(self) -> list[str]:
         """Makes room; where things went that were in the way."""
-        shutil.rmtree(self.making, ignore_errors=True)
+        if self.making.exists():  # of a run that was killed
+            shutil.rmtree(self.making)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         moved = []
         for path, what in ((self.data, "data"), (self.configuration, "configuration")):
