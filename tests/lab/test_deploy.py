@@ -160,8 +160,13 @@ def releases(site: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
     assert "taking the lock over from a playbook that was killed" in output
     assert not is_locked(site)
     assert len(set(running(site))) == 2
-    # A file that is taken away from the release is put back by the deploy; no worker starts within a second
-    refused(site, "deploy", "TAGS=app", f"MATCHPOINT_APP={tree}", "ARGS=-e app_ready_seconds=1")
+    # Of the same size: a release with a file that is missing or cut off would be unpacked anew
+    start = f"/opt/matchpoint/releases/{link(site, 'next')}/app/matchpoint/asgi.py"
+    site.run("mp1", f"cp -p {start} /root/asgi.py && printf '!' | dd of={start} conv=notrunc status=none")
+    try:
+        refused(site, "deploy", "TAGS=app", f"MATCHPOINT_APP={tree}", "ARGS=-e app_ready_seconds=8")
+    finally:
+        site.run("mp1", f"mv /root/asgi.py {start}")
     assert set(running(site)) == {first}, "what the killed run had moved goes back as well"
     site.make("deploy", "TAGS=app", f"MATCHPOINT_APP={tree}")
     return first, link(site, "current")
