@@ -248,16 +248,9 @@ def inventories(settings: Mapping[str, Any]) -> list[str]:
 
 
 def extra_variables(variables: Mapping[str, Any]) -> list[str]:
-    """The option that sets variables; no text in them is a template."""
-
-    def written(value: Any) -> str:
-        if not isinstance(value, str):
-            return json.dumps(value)
-        # As in JSON, but for characters that JSON writes as two
-        return '!unsafe "' + "".join(each if ord(each) > 0xFFFF else json.dumps(each)[1:-1] for each in value) + '"'
-
-    pairs = ", ".join(f"{name}: {written(value)}" for name, value in variables.items())
-    return [f"--extra-vars={{{pairs}}}"] if pairs else []
+    """The option that sets variables; a text in them stays the text that it is: no template, and no number."""
+    written = {name: {"__ansible_unsafe": value} if isinstance(value, str) else value for name, value in variables.items()}
+    return [f"--extra-vars={json.dumps(written)}"] if written else []
 
 
 def check_limit(settings: Mapping[str, Any]) -> None:

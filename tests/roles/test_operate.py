@@ -142,6 +142,14 @@ def test_values_arrive_whole(here: Path) -> None:
     assert "WHY is not said" not in told
 
 
+def test_texts_that_look_like_numbers_arrive_as_texts(here: Path) -> None:
+    done = make("silence", f"INVENTORY={here}", "ALERT=000000000012", "WHY=0000", "STRATEGY=linear")
+    assert done.returncode == 2
+    told = done.stdout + done.stderr
+    assert "ALERT is 000000000012: it must be" in told
+    assert "WHY is not said" not in told
+
+
 def test_work_on_no_host_is_an_error(here: Path) -> None:
     done = make("releases", f"INVENTORY={here}")
     assert done.returncode == 2
