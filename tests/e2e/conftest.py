@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, WebError, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, WebError, expect, sync_playwright
 
 from tests.conftest import Lab
 from tests.processes import run
@@ -26,6 +26,9 @@ DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
 Visitor = Callable[..., BrowserContext]
+
+PATIENCE_MS = 20_000  # of a busy machine; what is wrong for good fails as well
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +73,7 @@ def visitor(browser: Browser) -> Iterator[Visitor]:
     def enter(viewport: dict[str, int] = DESKTOP, **options: object) -> BrowserContext:
         options = {"color_scheme": "dark", **options}  # the look that the documentation shows
         context = browser.new_context(base_url="https://matchpoint.localhost", viewport=viewport, **options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MS)
         context.on("weberror", lambda error: None if foreign(error) else errors.append(str(error.error)))
         contexts.append(context)
         return context
