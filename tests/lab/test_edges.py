@@ -70,7 +70,7 @@ def test_visitors_do_not_notice_that_web_workers_restart_one_by_one(site: Lab) -
 def test_preflight_tells_all_that_is_wrong_with_a_host_at_once(site: Lab) -> None:
     wrong = {
         "matchpoint_domain": "world.nowhere.invalid",
-        "preflight_disk_mb": 99999999,
+        "preflight_disks": [{"path": "/var/lib/postgresql", "mb": 99999999}],
         "preflight_release": "99",
         "preflight_units": ["nobody"],
     }
@@ -79,7 +79,7 @@ def test_preflight_tells_all_that_is_wrong_with_a_host_at_once(site: Lab) -> Non
     output = re.sub(r"\s+", " ", str(failure.value))  # Ansible wraps long lines
     for told in (
         "which does not resolve on the host",
-        "/ has .* MiB free: it needs 99999999",
+        "/ has .* MiB free: it needs 99999999, for /var/lib/postgresql",
         "the system is Debian 13.*: Matchpoint needs Debian 99",
         "port 443 is taken by nginx .nginx.service.: stop it",
         "changed=0",

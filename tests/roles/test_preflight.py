@@ -2,12 +2,13 @@
 
 import hashlib
 import importlib.util
-import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from tests.roles.test_full_disk import load
 from tests.rules.model import ROOT, role_template
 
 FACTS = {
@@ -18,16 +19,20 @@ FACTS = {
 SETTINGS = {
     "preflight_name": "pong.example.com", "preflight_open_ports": [22, 80, 443], "preflight_ports": [80, 443],
     "preflight_units": ["nginx.service"],
+    "preflight_disks": [{"path": "/opt/matchpoint", "mb": 500}, {"path": "/var/log", "mb": 400}],
 }  # fmt: skip
 SHOP = {"what": "nginx", "loss": "it would be off", "found": ["/etc/nginx/sites-enabled/shop"]}
+DISKS = {"/opt/matchpoint": {"place": "/opt", "free_mb": 600}, "/var/log": {"place": "/", "free_mb": 450}}
+FULL = {"place": "/opt", "free_mb": 100}
+ONE_DISK = {path: {"place": "/", "free_mb": 850} for path in DISKS}
 APACHE = {"port": 80, "process": "apache2", "unit": "apache2.service"}
 NGINX = {"port": 443, "process": "nginx", "unit": "nginx.service"}
 
 
 def faults(facts: dict | None = None, **probe: object) -> list[str]:
     found = {
-        "addresses": ["192.0.2.10"], "name_error": "", "listeners": [], "ssh_port": 22, "disk_free_mb": 9999,
-        "disk_size_mb": 9700, "time": time.time(), "aliases": {}, "foreign": [],
+        "addresses": ["192.0.2.10"], "name_error": "", "listeners": [], "ssh_port": 22, "disks": DISKS,
+        "disk_size_mb": 9700, "clock_skew": 0.4, "clock_kept_by": "", "aliases": {}, "foreign": [],
     }  # fmt: skip
     text = role_template(
         "preflight", "faults.yml", ansible_facts=FACTS | (facts or {}), __preflight_probe=found | probe,
@@ -58,8 +63,10 @@ def test_a_host_that_will_do_is_let_pass(found: dict) -> None:
         ({"memtotal_mb": 512}, {}, "the host has 512 MiB of memory"),
         ({"memtotal_mb": 1700}, {}, "the host has 1700 MiB of memory"),
         ({}, {"disk_size_mb": 9000}, "have 9000 MiB together: the host needs 9500 (preflight_disk_size_mb)"),
-        ({}, {"disk_free_mb": 100}, "/ has 100 MiB free"),
-        ({}, {"time": 0}, "s away from that of the control machine"),
+        ({}, {"disks": DISKS | {"/opt/matchpoint": FULL}}, "/opt has 100 MiB free: it needs 500, for /opt/matchpoint."),
+        ({}, {"disks": ONE_DISK}, "/ has 850 MiB free: it needs 900, for /opt/matchpoint, /var/log."),
+        ({}, {"clock_skew": 61.2}, "61 s away from that of the control machine, and nothing keeps it: set it"),
+        ({}, {"clock_skew": 61.2, "clock_kept_by": "chrony"}, "although chrony keeps it: see `chronyc tracking`"),
         ({}, {"addresses": []}, "which does not resolve on the host"),
         ({}, {"addresses": ["198.51.100.1"]}, 'matchpoint_addresses: ["198.51.100.1"]'),
         (
@@ -159,3 +166,18 @@ def test_ports_that_the_firewall_would_close_are_foreign(host) -> None:
     assert host.found() == [
         "tcp 8080 of node (70.service)", "udp 51820 of the kernel", "udp 53 of dnsmasq (77.service)",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("there", "skew"),
+    [(100.0, 0.0), (130.0, 0.0), (160.0, 0.0), (95.0, 5.0), (200.0, 40.0)],  # it took a minute to ask the slowest host
+)
+def test_a_clock_is_compared_at_the_time_of_its_own_exchange(there: float, skew: float) -> None:
+    program = load("ansible/plugins/action/preflight_probe.py")
+    assert program.skew(there, asked=100.0, answered=160.0) == skew
+
+
+def test_the_room_is_that_of_the_file_system_on_which_a_path_would_be(tmp_path: Path) -> None:
+    room = load("roles/preflight/library/preflight_probe.py").room
+    assert room(str(tmp_path / "not/there")) == room(str(tmp_path))
+    assert room("/proc/sys")["place"] == "/proc"

@@ -100,7 +100,7 @@ def test_what_is_published_is_well_formed(role):
     assert published
     for part in published.values():
         assert set(part) <= {"packages", "preseed", "public", "local", "offers", "direct", "needs", "units", "timers",
-                             "scrape", "probes", "takes", "signs"}  # fmt: skip
+                             "scrape", "probes", "takes", "signs", "disk"}  # fmt: skip
 
 
 @ROLE

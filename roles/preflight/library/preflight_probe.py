@@ -54,9 +54,15 @@ options:
     type: list
     elements: dict
     default: []
+  paths:
+    description: paths of whose file systems the room is looked at, there or not
+    type: list
+    elements: path
+    default: []
 """
 
 HIDDEN = "unknown unit"
+CLOCKS = ("chrony.service", "systemd-timesyncd.service", "ntpsec.service", "openntpd.service")
 LISTENER = re.compile(
     r"^LISTEN\s+\d+\s+\d+\s+\S*:(?P<port>\d+)\s+\S+"
     r'(\s+users:\(\("(?P<process>[^"]+)",pid=(?P<pid>\d+))?'
@@ -190,6 +196,21 @@ def foreign(module: AnsibleModule) -> list[dict[str, Any]]:
     return answers
 
 
+def room(path: str) -> dict:
+    """The file system on which a path is, or would be: its mount point, and what can be written there."""
+    place = Path(path)
+    while not place.exists() or not (place.is_mount() or place == place.parent):
+        place = place.parent
+    return {"place": str(place), "free_mb": shutil.disk_usage(place).free // 2**20}
+
+
+def clock_kept_by(module: AnsibleModule) -> str:
+    """The service that keeps the time, "" for none."""
+    command = ["systemctl", "list-units", "--state=active", "--plain", "--no-legend", *CLOCKS]
+    _, out, _ = module.run_command(command)
+    return out.partition(" ")[0].removesuffix(".service")
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -199,6 +220,7 @@ def main() -> None:
             "open_ports": {"type": "list", "elements": "int", "default": []},
             "takes": {"type": "list", "elements": "dict", "default": []},
             "signs": {"type": "list", "elements": "dict", "default": []},
+            "paths": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -215,7 +237,8 @@ def main() -> None:
         signs=[one["told"] for one in module.params["signs"] if all(glob(pattern) for pattern in one["paths"])],
         ssh_port=ssh_port(),
         disk_size_mb=disk_size_mb(),
-        disk_free_mb=shutil.disk_usage("/").free // 2**20,
+        disks={path: room(path) for path in module.params["paths"]},
+        clock_kept_by=clock_kept_by(module),
         time=time.time(),
     )
 
