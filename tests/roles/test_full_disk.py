@@ -215,13 +215,13 @@ def test_releases_are_listed_although_one_is_damaged(archive: Path, tmp_path: Pa
     }
 
 
-def ansible_play(tmp_path: Path, *tasks: dict[str, Any], **variables: str) -> str:
+def ansible_play(tmp_path: Path, *tasks: dict[str, Any], check: bool = False, **variables: str) -> str:
     """What Ansible says of a play of these tasks on this machine."""
-    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
+    play = {"hosts": "localhost", "gather_facts": False, "check_mode": check, "tasks": tasks}
     (tmp_path / "play.yml").write_text(json.dumps([play]))
     settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_STRATEGY": "linear"}
     command = [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local"]
-    command += [tmp_path / "play.yml", "-e", f"ansible_python_interpreter={sys.executable}"]
+    command += [tmp_path / "play.yml", "-e", json.dumps(variables | {"ansible_python_interpreter": sys.executable})]
     done = run(command, timeout_s=110, env=os.environ | settings)
     return " ".join((done.stdout + done.stderr).split())
 

@@ -1,10 +1,12 @@
 """Grafana's files, as the role writes them: under its path, with both data sources, every dashboard where it looks."""
 
 import configparser
+from pathlib import Path
 
 import yaml
 from monitoring.dashboards.build import DASHBOARDS, FOLDER
 
+from tests.roles.test_full_disk import ansible_play
 from tests.rules.model import ROOT, role_template, role_vars
 
 SETTINGS = {
@@ -57,3 +59,15 @@ def test_every_dashboard_is_shipped_to_where_grafana_looks() -> None:
     (install,) = [task for task in tasks if task["name"].endswith("Install the dashboards")]
     assert "'/*.json'" in install["loop"]
     assert {path.stem for path in FOLDER.glob("*.json")} == set(DASHBOARDS)
+
+
+def test_a_site_that_cannot_reach_the_repository_gets_all_but_grafana_and_is_told(tmp_path: Path) -> None:
+    """In check mode, which must come to its end as well and leaves this machine alone."""
+    extra = {"__grafana_repository": "http://127.0.0.1:1", "grafana_dashboards_dir": str(FOLDER)}
+    roles = [{"import_role": {"name": "grafana"}}, {"import_role": {"name": "grafana", "tasks_from": "left_out"}}]
+    told = ansible_play(tmp_path, *roles, check=True, **extra)
+    assert "failed=0" in told
+    assert "http://127.0.0.1:1 cannot be reached from localhost" in told
+    assert "everything else is deployed. There is no Grafana yet" in told
+    for name in FOLDER.glob("*.json"):
+        assert f"changed: [localhost] => (item={name})" in told
