@@ -26,7 +26,7 @@ DAY = 86400
 
 @pytest.fixture(scope="module")
 def programs():
-    names = ("common", "backup", "restore")
+    names = ("common", "detached", "backup", "restore")
     sys.path.insert(0, str(LIBRARY))
     try:
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
@@ -239,3 +239,56 @@ def test_a_test_that_fails_is_a_metric_and_leaves_no_copy(programs, settings, st
         programs.restore.test(settings)
     assert "matchpoint_restore_test_last_result 0" in (settings.state / "metrics.prom").read_text()
     assert not settings.scratch.exists()
+
+
+@pytest.fixture
+def background(programs, monkeypatch):
+    """Whether the unit of a restore runs, and what systemd was asked to run; nothing is started."""
+    background = SimpleNamespace(is_running=False, begun=[])
+
+    def run(command, **how):
+        background.begun.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(programs.detached, "is_running", lambda: background.is_running)
+    monkeypatch.setattr(programs.detached, "subprocess", SimpleNamespace(run=run))
+    return background
+
+
+def test_a_restore_is_begun_once_and_waited_for_by_whoever_comes_again(programs, settings, store, unit, background):
+    assert programs.detached.begin(settings, "") == {"changed": True}
+    background.is_running = True
+    assert programs.detached.begin(settings, "") == {"changed": False}
+    assert "waits for it" in programs.restore.plan(settings, "")["told"]
+    background.is_running = False
+    answer = programs.restore.answered(settings, "")
+    assert programs.detached.wait(settings) == answer
+    # A playbook that was ended before the game ran again goes on from there, and does not restore again
+    assert "goes on from there" in programs.restore.plan(settings, "")["told"]
+    assert programs.detached.begin(settings, "") == {"changed": False}
+    assert programs.detached.begin(settings, at(time.time() - DAY / 2)) == {"changed": True}
+    assert len(background.begun) == 2
+
+
+def test_a_site_that_has_gone_on_is_restored_anew(programs, settings, store, unit, background, monkeypatch):
+    programs.restore.answered(settings, "")
+    monkeypatch.setattr(programs.backup, "archive", lambda settings, changed: {"changed": changed})
+    programs.backup.prepare(settings)
+    assert programs.detached.begin(settings, "") == {"changed": True}
+
+
+def test_whoever_waits_is_told_why_nothing_was_restored(programs, settings, store, unit, background, monkeypatch):
+    with pytest.raises(programs.common.RefusedError, match="before it was done"):
+        programs.detached.wait(settings)  # killed, or the host was rebooted
+    monkeypatch.setattr(programs.restore, "pgbackrest", failing(programs))
+    with pytest.raises(programs.common.RefusedError):
+        programs.restore.answered(settings, "")
+    with pytest.raises(programs.common.RefusedError, match="in place again"):
+        programs.detached.wait(settings)
+    assert programs.detached.begin(settings, "") == {"changed": True}
+
+
+def test_a_restore_that_was_killed_between_two_steps_is_done_again(programs, settings, store, unit):
+    aside = settings.data.parent / "main.before-restore-20260101T000000Z"
+    settings.data.rename(aside)
+    assert programs.restore.restore(settings, "")["kept"] == str(aside)

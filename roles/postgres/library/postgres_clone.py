@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -16,7 +17,9 @@ module: postgres_clone
 short_description: make the data of a standby with pg_basebackup
 description:
   - Copies the primary beside the data directory and swaps the two when the copy is complete, so that an interrupted run
-    leaves what there was, and the next one starts over.
+    leaves what there was.
+  - The copy is made by a unit of its own, which a lost connection does not end. The next run waits for it; one that was
+    complete before anybody waited is made anew, because nobody kept the log for it.
   - The old data directory is kept as C(<name>.before-rejoin-<time>), the newest one only, when O(keep) says so.
 options:
   cluster: {description: "version and name, as Debian's tools write them; it must not run", type: str, default: 17/main}
@@ -24,6 +27,9 @@ options:
   slot: {description: replication slot on the primary, type: str, required: true}
   keep: {description: whether the old data may hold what exists nowhere else, type: bool, default: false}
 """
+
+UNIT = "matchpoint-clone.service"  # as in module postgres_state
+POLL_S = 1.0
 
 
 class Clone:
@@ -34,31 +40,41 @@ class Clone:
         self.unit = f"postgresql@{version}-{name}.service"
         self.program = f"/usr/lib/postgresql/{version}/bin/pg_basebackup"
         self.incoming = self.data.with_name(f"{self.data.name}.incoming")
+        self.log = Path(f"/var/log/postgresql/postgresql-{version}-{name}-copy.log")
 
-    def as_postgres(self, *command: str) -> str:
-        done = subprocess.run(
-            ["runuser", "-u", "postgres", "--", *command],
-            capture_output=True, text=True, cwd="/", env={"LC_ALL": "C", "PATH": "/usr/bin:/usr/sbin"},
-        )  # fmt: skip
-        if done.returncode:
-            shutil.rmtree(self.incoming, ignore_errors=True)
-            said = " ".join((done.stderr or done.stdout).split())
-            self.module.fail_json(
-                msg=f"{Path(command[0]).name} failed, {self.data} is as it was: {said}", exit_code=done.returncode
-            )
-        return done.stderr
+    def state(self, unit: str) -> str:
+        command = ["systemctl", "show", "--property=ActiveState", "--value", unit]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     def is_running(self) -> bool:
-        return subprocess.run(["systemctl", "is-active", "--quiet", self.unit]).returncode == 0
+        return self.state(self.unit) not in ("inactive", "failed")
 
     def copy(self) -> None:
         """Everything of the primary, up to the moment when the copy ended."""
-        shutil.rmtree(self.incoming, ignore_errors=True)
-        self.as_postgres(
+        if self.state(UNIT) in ("inactive", "failed"):
+            shutil.rmtree(self.incoming, ignore_errors=True)
+            self.begin()
+        while self.state(UNIT) not in ("inactive", "failed"):
+            time.sleep(POLL_S)
+        if not (self.incoming / "standby.signal").exists():
+            shutil.rmtree(self.incoming, ignore_errors=True)
+            said = " ".join(self.log.read_text(errors="replace")[-1500:].split()) if self.log.exists() else ""
+            self.module.fail_json(msg=f"pg_basebackup failed, {self.data} is as it was: {said or 'it was ended'}")
+
+    def begin(self) -> None:
+        copy = [
             self.program, "--dbname", self.module.params["primary"], "--slot", self.module.params["slot"],
             "--pgdata", str(self.incoming), "--wal-method=stream", "--checkpoint=fast", "--no-password",
-        )  # fmt: skip
-        self.as_postgres("touch", str(self.incoming / "standby.signal"))
+        ]  # fmt: skip
+        script = f"{shlex.join(copy)} && touch {shlex.quote(str(self.incoming / 'standby.signal'))}"
+        command = [
+            "systemd-run", "--quiet", "--collect", f"--unit={UNIT}", "--uid=postgres", "--gid=postgres",
+            "--setenv=LC_ALL=C", "--property=WorkingDirectory=/", "--property=StandardOutput=null",
+            f"--property=StandardError=truncate:{self.log}", "/bin/sh", "-c", script,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            self.module.fail_json(msg=f"systemd-run failed, {self.data} is as it was: {done.stderr.strip()}")
 
     def swap(self) -> str:
         """Puts the copy in place; the path of what was kept, "" for nothing."""

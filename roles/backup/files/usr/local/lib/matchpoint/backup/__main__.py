@@ -1,5 +1,5 @@
-"""Backups of PostgreSQL: ``prepare`` is for the playbook, ``run`` and ``test`` for the timers, ``plan`` and ``restore``
-for `make restore`, ``list`` for people.
+"""Backups of PostgreSQL: ``prepare`` is for the playbook, ``run`` and ``test`` for the timers, ``plan``, ``begin`` and
+``wait`` for `make restore`, ``list`` for people.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import sys
 
 import backup
+import detached
 import restore
 from common import RefusedError, Settings, listed, megabytes, remember_backups, say, when
 
@@ -28,6 +29,8 @@ def main() -> int:
         ("run", "make a backup"),
         ("test", "restore the newest backup beside the data and check it"),
         ("plan", "tell what a restore would do"),
+        ("begin", "have a backup put in the place of the data, in the background"),
+        ("wait", "wait until it is, and tell"),
         ("restore", "put a backup in the place of the data"),
         ("list", "list the backups"),
         ("look", "make the metrics anew from what the store has"),
@@ -38,11 +41,13 @@ def main() -> int:
     args = parser.parse_args()
     settings = Settings.read()
     try:
-        if args.command in ("prepare", "plan", "restore"):
+        if args.command in ("prepare", "plan", "begin", "wait", "restore"):
             answer = {
                 "prepare": lambda: backup.prepare(settings),
                 "plan": lambda: restore.plan(settings, args.time),
-                "restore": lambda: restore.restore(settings, args.time),
+                "begin": lambda: detached.begin(settings, args.time),
+                "wait": lambda: detached.wait(settings),
+                "restore": lambda: restore.answered(settings, args.time),
             }[args.command]()
             say(json.dumps(answer))
         elif args.command == "run":

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import common
+import detached
 from common import RefusedError, Settings, ask, is_standby, listed, pgbackrest, remember, remember_backups, say
 
 SLACK_S = 12 * 3600  # a full backup is due a little before its week is over: the timer comes once a day
@@ -39,6 +40,7 @@ def prepare(settings: Settings) -> dict[str, Any]:
     The store is asked once for a cluster and a place; later runs look at what is remembered.
     """
     settings.state.joinpath("metrics.prom").touch()
+    detached.forget(settings)  # a playbook that has come so far has gone on from a restore
     changed = False
     if not settings.metrics.is_symlink():
         settings.metrics.symlink_to(settings.state / "metrics.prom")

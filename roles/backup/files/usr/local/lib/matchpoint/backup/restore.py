@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import detached
 from common import RefusedError, Settings, ask, is_standby, listed, megabytes, pgbackrest, remember_test, run, say, when
 
 RESERVE_BYTES = 512 * 2**20  # for the log that is replayed on top, and for all others on the disk
@@ -71,6 +72,13 @@ def chosen(settings: Settings, target: str) -> dict[str, Any]:
 
 def plan(settings: Settings, target: str) -> dict[str, Any]:
     """What a restore would do here, for people and for the playbook. Raises RefusedError."""
+    if told := detached.under_way(settings, target):
+        return {"role": "primary", "told": told}
+    return plan_anew(settings, target)
+
+
+def plan_anew(settings: Settings, target: str) -> dict[str, Any]:
+    """What it would do where none is under way. Raises RefusedError."""
     if (settings.data / "standby.signal").exists():
         return {"role": "standby", "told": "is a standby"}
     backup = chosen(settings, target)
@@ -114,7 +122,7 @@ def make_folder(path: Path) -> None:
 
 def restore(settings: Settings, target: str) -> dict[str, Any]:
     """Puts a backup in the place of the data, which are kept beside it. What there was comes back when that fails."""
-    chosen_plan = plan(settings, target)
+    chosen_plan = plan_anew(settings, target)
     if chosen_plan["role"] != "primary":
         raise RefusedError("The database here is a standby: restore its primary, then `make rejoin` this one.")
     older = sorted(path for path in settings.data.parent.iterdir() if KEPT.fullmatch(path.name))
@@ -124,7 +132,7 @@ def restore(settings: Settings, target: str) -> dict[str, Any]:
         settings.data.rename(aside)
     else:  # left by a restore that was killed, which writes that file last: the data are what was kept then
         aside = older.pop()
-        shutil.rmtree(settings.data)
+        shutil.rmtree(settings.data, ignore_errors=True)
     try:
         make_folder(settings.data)
         options = ["--type=time", f"--target={target}", "--target-action=promote"] if target else []
@@ -146,6 +154,17 @@ def restore(settings: Settings, target: str) -> dict[str, Any]:
     for path in older:
         shutil.rmtree(path)
     return {"told": chosen_plan["told"], "written_at": proof, "kept": str(aside)}
+
+
+def answered(settings: Settings, target: str) -> dict[str, Any]:
+    """A restore that leaves what it came to. Raises RefusedError."""
+    try:
+        answer = restore(settings, target)
+    except RefusedError as error:
+        detached.keep(settings, target, fault=str(error))
+        raise
+    detached.keep(settings, target, done=answer)
+    return answer
 
 
 # The weekly proof
