@@ -1,9 +1,7 @@
 """One playbook makes a bare host the whole service, does nothing when nothing is to do, and survives bad releases."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ENVIRONMENT, ROOT, Lab, poll, recap
-from tests.processes import output, started
+from tests.processes import started
 
 LOCK = "/run/matchpoint/deploy.lock"
 SPOILT = "/opt/matchpoint/releases/spoilt"
@@ -59,6 +57,13 @@ def refused(site: Lab, *arguments: str) -> str:
     return str(failure.value)
 
 
+# What a host is: packages, users, units, open ports, and every file of its configuration and programs
+INVENTORY = (
+    "dpkg-query -W; getent passwd; systemctl list-unit-files --no-legend | grep -v transient; ss -Hltn; "
+    "find /etc /opt /usr/local /var/lib/systemd -xdev -type f -exec sha256sum {} + | sort -k2"
+)
+
+
 @dataclass(frozen=True)
 class Check:
     """A run of check mode: what it said, and what the host was before and after it; what a preflight said before it."""
@@ -89,13 +94,9 @@ def virgin_check(lab: Lab) -> Check:
     """
     lab.run("mp1", "echo LANG=en_US.UTF-8 > /etc/default/locale && systemctl set-environment LANG=en_US.UTF-8")
     preflight = beside_a_shop(lab) if lab.run("mp1", "test -e /etc/nginx || echo bare") else ""
-    inventory = (
-        "dpkg-query -W; getent passwd; systemctl list-unit-files --no-legend | grep -v transient; ss -Hltn; "
-        "find /etc /opt /usr/local /var/lib/systemd -xdev -type f -exec sha256sum {} + | sort -k2"
-    )
-    before = lab.run("mp1", inventory)
+    before = lab.run("mp1", INVENTORY)
     output = lab.make("deploy", "CHECK=1")
-    return Check(preflight, output, before, lab.run("mp1", inventory))
+    return Check(preflight, output, before, lab.run("mp1", INVENTORY))
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,15 @@ def test_second_deploy_changes_nothing(site: Lab) -> None:
 def test_check_mode_on_the_deployed_host_reports_no_change(site: Lab) -> None:
     check = recap(site.make("deploy", "CHECK=1"))
     assert (check["changed"], check["failed"]) == (0, 0)
+
+
+def test_no_target_changes_anything_in_check_mode(site: Lab) -> None:
+    """Those that refuse CHECK=1 are tested without a host (tests/roles/test_operate.py)."""
+    before = site.run("mp1", INVENTORY)
+    for target in ("add-host HOST=mp1", "preflight", "releases", "silences"):
+        output = site.make(*target.split(), "CHECK=1")
+        assert recap(output)["changed"] == 0, target
+        assert site.run("mp1", INVENTORY) == before, target
 
 
 def test_plain_ansible_agrees(site: Lab) -> None:
@@ -218,18 +228,6 @@ def test_lock_of_somebody_else_stops_a_playbook(site: Lab, releases: tuple[str, 
     assert link(site, "current") == second
     site.make("rollback", f"RELEASE={second}", "UNLOCK=1")
     assert not is_locked(site)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_playbook_that_is_told_to_end_gives_its_lock_back(site: Lab, number: signal.Signals) -> None:
-    make = ["make", "-C", str(ROOT), "deploy", "TAGS=base,firewall", f"LAB={site.name}", "PUBLISH=0"]
-    command = ["env", "--default-signal", *make]  # nohup would have it ignored
-    with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT) as deploy:
-        poll(lambda: is_locked(site), within_s=60, every_s=0.2, what="the lock to be taken")
-        os.killpg(deploy.pid, number)
-        told, _ = output(deploy, timeout_s=60)
-    assert deploy.returncode != 0
-    poll(lambda: not is_locked(site), within_s=30, what=f"the lock to be given back: {told[-2000:]}")
 
 
 def test_rollback_to_what_no_host_has_is_refused(site: Lab, releases: tuple[str, str]) -> None:
