@@ -249,8 +249,8 @@ def inventories(settings: Mapping[str, Any]) -> list[str]:
 
 def extra_variables(variables: Mapping[str, Any]) -> list[str]:
     """The option that sets variables; a text in them stays the text that it is: no template, and no number."""
-    written = {name: {"__ansible_unsafe": value} if isinstance(value, str) else value for name, value in variables.items()}
-    return [f"--extra-vars={json.dumps(written)}"] if written else []
+    said = {each: {"__ansible_unsafe": value} if isinstance(value, str) else value for each, value in variables.items()}
+    return [f"--extra-vars={json.dumps(said)}"] if said else []
 
 
 def check_limit(settings: Mapping[str, Any]) -> None:
