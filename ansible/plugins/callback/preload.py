@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 
 from ansible.plugins import loader
@@ -50,3 +51,7 @@ class CallbackModule(CallbackBase):
         for plugins, names in PLUGINS.items():
             for name in names:
                 plugins.get(name, class_only=True)
+
+    def v2_playbook_on_play_start(self, play) -> None:
+        gc.collect()
+        gc.freeze()
