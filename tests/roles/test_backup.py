@@ -231,6 +231,20 @@ def test_what_a_killed_restore_left_is_not_taken_for_the_data(programs, settings
     assert (aside / "global/pg_control").read_text() == "old"
 
 
+def test_what_the_copy_must_have_is_never_later_than_the_transaction_that_marks_it(programs, settings, monkeypatch):
+    """However long each question takes; else a slow host is told that its log has a gap."""
+    clock, committed = [1000.0], []
+
+    def ask(settings, sql, **where):
+        clock[0] += 30
+        if "emit_message" in sql:
+            committed.append(clock[0])
+        return str(clock[0]) if "clock" in sql else "0" * 24 if "walfile" in sql and "archived" not in sql else "t"
+
+    monkeypatch.setattr(programs.restore, "ask", ask)
+    assert programs.restore.mark(settings) <= committed[0]
+
+
 def test_a_test_that_fails_is_a_metric_and_leaves_no_copy(programs, settings, store, monkeypatch):
     monkeypatch.setattr(programs.restore, "RESERVE_BYTES", 0)
     monkeypatch.setattr(programs.restore, "mark", failing(programs))

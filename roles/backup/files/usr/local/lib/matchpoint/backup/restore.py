@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -171,10 +170,10 @@ def answered(settings: Settings, target: str) -> dict[str, Any]:
 
 
 def mark(settings: Settings) -> float:
-    """Writes a transaction that the copy must have, and waits until its log is archived: its time."""
-    sql = "select json_build_array(extract(epoch from clock_timestamp()), pg_walfile_name(pg_current_wal_insert_lsn()))"
+    """Writes a transaction that the copy must have, and waits until its log is archived: a moment just before it."""
+    at = ask(settings, "select extract(epoch from clock_timestamp())")
     ask(settings, "select pg_logical_emit_message(true, 'matchpoint', 'a restore test')")
-    at, name = json.loads(ask(settings, sql))
+    name = ask(settings, "select pg_walfile_name(pg_current_wal_insert_lsn())")
     ask(settings, "select pg_switch_wal()")
     archived = "select last_archived_wal >= '{}' and length(last_archived_wal) = 24 from pg_stat_archiver"
     poll(settings, "archiving the log", lambda: ask(settings, archived.format(name)) == "t", within_s=ARCHIVED_S)
@@ -237,7 +236,7 @@ def copy(settings: Settings, marked: float, row: float, began: float) -> float:
     run(settings.programs / "pg_ctl", *start, check=False, show=True)
     poll(settings, "rolling the log forward", lambda: is_open(settings), within_s=4 * 3600)
     replayed = float(ask(settings, LAST, socket=scratch))
-    if replayed < marked - 1:
+    if replayed < marked:
         raise RefusedError(
             f"The newest transaction of the copy is of {when(replayed)}, and one of {when(marked)} was archived: "
             "the log in the store has a gap."
