@@ -41,3 +41,21 @@ def test_the_database_moves_to_the_standby_and_the_old_primary_joins_it(twins: L
     assert primary(twins) == new
     twins.make("gate")
     assert twins.query(matches, host=new) > kept, "the game does not write to the database that moved"
+
+
+def test_a_dead_host_is_named_and_the_others_are_deployed_without_it(twins: Lab) -> None:
+    """The dead one gets the certificate for both, and has the cache."""
+    twins.kill("mp1")
+    with pytest.raises(AssertionError) as failure:
+        twins.make("deploy")
+    told = " ".join(str(failure.value).split())
+    assert "No answer from mp1" in told
+    assert "make deploy LIMIT='!mp1'" in told
+    output = twins.make("deploy", "LIMIT=!mp1")
+    assert recap(output)["failed"] == 0
+    assert "mp1, which gets the certificate, does not answer. mp2 goes on with the one it has" in " ".join(
+        output.split()
+    )
+    twins.start("mp1")
+    again = recap(twins.make("deploy"))
+    assert (again["changed"], again["failed"], again["unreachable"]) == (0, 0, 0)
