@@ -114,6 +114,7 @@ class Player:
         self._rng = rng
         self._yields_after = yields_after
         self._side: int | None = None
+        self._owner = ""
         self._seq = 0
         self._sent: dict[int, int] = {}  # local µs by seq of inputs that are not acknowledged
         self._hand: asyncio.Task[None] | None = None
@@ -207,7 +208,7 @@ class Player:
         heartbeat = None
         try:
             version = self.state.version if self.state else 0
-            await _send(socket, t="hello", protocol=PROTOCOL, token=seat.token, version=version)
+            await _send(socket, t="hello", protocol=PROTOCOL, token=seat.token, version=version, owner=self._owner)
             heartbeat = asyncio.create_task(self._heartbeat(socket))
             return await self._converse(socket)
         except ConnectionClosed as closed:
@@ -269,6 +270,7 @@ class Player:
         if message["side"] is None:
             raise Failure("the server made a player a spectator")
         self._side = message["side"]
+        self._owner = message.get("owner", "")  # a worker of an earlier release has none
         self._sent.clear()
         self.clock.restart(message["now"])
         if message["state"] is not None:

@@ -31,11 +31,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First message: the seat token and the last version that the client holds (0: none). Later fields pass."""
+    """First message: the seat token and the last version that the client holds (0: none). Later fields pass.
+
+    `owner` is that of its last welcome, "" for none: whose events it holds.
+    """
 
     protocol: int
     token: str
     version: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,10 @@ def _hello(data: dict[str, Any]) -> Hello:
     token = data.get("token")
     if not isinstance(token, str):
         raise _malformed("token is not a text")
-    return Hello(protocol=_whole(data, "protocol", 1), token=token, version=_whole(data, "version", 0))
+    owner = data.get("owner", "")
+    if not isinstance(owner, str):
+        raise _malformed("owner is not a text")
+    return Hello(protocol=_whole(data, "protocol", 1), token=token, version=_whole(data, "version", 0), owner=owner)
 
 
 def _ping(data: dict[str, Any]) -> Ping:
@@ -165,6 +172,7 @@ def welcome(
     *,
     protocol: int,
     match_id: str,
+    owner: str,
     side: int | None,
     players: Players,
     rules: Rules,
@@ -176,6 +184,7 @@ def welcome(
         t="welcome",
         protocol=protocol,
         match=match_id,
+        owner=owner,
         side=side,
         players=[player and {"side": player.side, "kind": player.kind, "name": player.name} for player in players],
         rules=rules_to_json(rules),

@@ -70,6 +70,7 @@ class Connection:
         self.seen_at = clock.now()
         self.identity = ""
         self.protocol = 0
+        self.told_by = ""  # the owner whose events the client holds
 
     @property
     def closing(self) -> bool:

@@ -33,9 +33,9 @@ class Ledger:
         return batch
 
     def snapshot(
-        self, *, now: int, wall: datetime, away: tuple[int, int], handover: Handover | None = None
+        self, *, owner: str, now: int, wall: datetime, away: tuple[int, int], handover: Handover | None = None
     ) -> Snapshot | None:
-        """All of it, for another worker; None before play began. `now` is match time (µs)."""
+        """All of it, for another worker; None before play began. `owner` tells it, `now` is match time (µs)."""
         if self.started_at is None:
             return None
         return Snapshot(
@@ -45,6 +45,7 @@ class Ledger:
             saved_at=wall,
             started_at=self.started_at,
             away=away,
+            owner=owner,
             handover=handover,
         )
 

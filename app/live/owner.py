@@ -87,9 +87,10 @@ class MatchOwner:
         if self.is_over:  # only its result was lost
             self._after("linger", self._now() + LINGER_US, self._close)
             return
+        if snapshot.owner:
+            self._room.succeed(snapshot.owner, self._state.version)
         if snapshot.handover is not None:
-            present = snapshot.handover.present if gone < SETTLE_US else (False, False)
-            self._room.expect(snapshot.handover.resumable, self._state.version, present)
+            self._room.expect(snapshot.handover.present if gone < SETTLE_US else (False, False))
             self._came_over = gone < SETTLE_US
             self._after("settle", self._now() + SETTLE_US, self._settled)
         self._after("life", self._now() + MATCH_US, self._abandon)
@@ -341,9 +342,7 @@ class MatchOwner:
         return lambda: self._move(seat, t, target, 0, grace=SECOND)
 
     def _boundary(self) -> None:
-        left, right = self._seats
-        away = (left.away_used, right.away_used)
-        snapshot = self._ledger.snapshot(now=self._now(), wall=self._clock.wall(), away=away)
+        snapshot = self._snapshot()
         if snapshot is not None:
             self.boundary = snapshot
             self._hooks.boundary(self, snapshot)
@@ -369,9 +368,18 @@ class MatchOwner:
         left, right = self._seats
         for seat in self._seats:
             seat.away_stop(self._now())
-        handover = Handover(self._room.resumable, (left.connection is not None, right.connection is not None))
-        away = (left.away_used, right.away_used)
-        return self._ledger.snapshot(now=self._now(), wall=self._clock.wall(), away=away, handover=handover)
+        handover = Handover(present=(left.connection is not None, right.connection is not None))
+        return self._snapshot(handover)
+
+    def _snapshot(self, handover: Handover | None = None) -> Snapshot | None:
+        left, right = self._seats
+        return self._ledger.snapshot(
+            owner=self._room.owner,
+            now=self._now(),
+            wall=self._clock.wall(),
+            away=(left.away_used, right.away_used),
+            handover=handover,
+        )
 
     # Absence and the end
 

@@ -161,20 +161,19 @@ class FinishedMatch:
 class Handover:
     """What the next owner may build on, because the one before has stopped on purpose and said nothing since.
 
-    `resumable` are the identities whose clients hold versions of this very timeline, `present` tells by side who was
-    connected and so will be back in a moment.
+    `present` tells by side who was connected and so will be back in a moment.
     """
 
-    resumable: tuple[str, ...]
     present: tuple[bool, bool]
 
     def to_json(self) -> dict[str, Any]:
-        return {"resumable": list(self.resumable), "present": list(self.present)}
+        # Workers of the release before this one read the former
+        return {"resumable": [], "present": list(self.present)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         left, right = data["present"]
-        return cls(resumable=tuple(data["resumable"]), present=(left, right))
+        return cls(present=(left, right))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +181,8 @@ class Snapshot:
     """A match at a rally boundary: all that another worker needs to go on from there.
 
     `state` is a key frame of the engine with no ball in play, `timeline` every event up to it. `now` is the match time
-    (µs) at `saved_at` (wall clock), `away` the reconnect grace (µs) that each side has used up. `handover` is there
-    until the next owner begins.
+    (µs) at `saved_at` (wall clock), `away` the reconnect grace (µs) that each side has used up. `owner` is the id of
+    who tells this timeline, "" where that was not kept yet. `handover` is there until the next owner begins.
     """
 
     state: dict[str, Any]
@@ -192,6 +191,7 @@ class Snapshot:
     saved_at: datetime
     started_at: datetime
     away: tuple[int, int]
+    owner: str = ""
     handover: Handover | None = None
     schema: int = SCHEMA
 
@@ -204,6 +204,7 @@ class Snapshot:
             "saved_at": self.saved_at.isoformat(),
             "started_at": self.started_at.isoformat(),
             "away": list(self.away),
+            "owner": self.owner,
             "handover": self.handover.to_json() if self.handover and handover else None,
         }
 
@@ -221,6 +222,7 @@ class Snapshot:
             saved_at=datetime.fromisoformat(data["saved_at"]),
             started_at=datetime.fromisoformat(data["started_at"]),
             away=(left, right),
+            owner=str(data.get("owner", "")),
             handover=Handover.from_json(handover) if handover else None,
         )
 

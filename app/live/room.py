@@ -1,5 +1,6 @@
 """Who is in a match: its two seats, those who watch, and what all of them are told, and when."""
 
+import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,41 +11,42 @@ from live.latency import LatencyMeter
 from live.records import MatchSpec
 from live.seat import Seat
 
+OWNER_BYTES: Final = 8
 RESUME_EVENTS: Final = 256  # a client that missed more gets a key frame
 WATCHERS_MAX: Final = 100  # of a match: what is told to all of them delays the players
 
 
 class Room:
-    """The sockets of one match. `now` is match time (µs)."""
+    """The sockets of one match. `now` is match time (µs).
+
+    Each owner of a match has an id, which it tells with the welcome: what a client holds is known by whose events they
+    are and how many, not by what was sent to it and may never have arrived.
+    """
 
     def __init__(self, spec: MatchSpec, grace_max: int, now: Callable[[], int]) -> None:
+        self.owner = secrets.token_hex(OWNER_BYTES)
         left, right = spec.players
         self.seats = (Seat(0, left, LatencyMeter(grace_max)), Seat(1, right, LatencyMeter(grace_max)))
         self.expected: set[int] = set()  # sides that were here a moment ago, at another worker: on their way
         self._watchers: set[Connection] = set()
-        # Up to which version an identity holds this timeline, and not that of a former owner; None: whatever it holds
-        self._resumable: dict[str, int | None] = {}
+        self._shared: tuple[str, int] | None = None  # the owner before, and the last version that both have told
         self._held: list[str] | None = None
         self._now = now
 
-    @property
-    def resumable(self) -> tuple[str, ...]:
-        """The identities that have followed this timeline, so that their versions are of it."""
-        return tuple(identity for identity, limit in self._resumable.items() if limit is None)
+    def succeed(self, owner: str, version: int) -> None:
+        """The timeline up to `version` is that of another owner, which may have told more since."""
+        self._shared = (owner, version)
 
-    def _remember(self, identity: str) -> None:
-        """The identity follows this timeline. Of those who watch the last are known: all travel in every hand-over."""
-        self._resumable.pop(identity, None)
-        self._resumable[identity] = None
-        players = {seat.player.identity for seat in self.seats if seat.player is not None}
-        others = [known for known in self._resumable if known not in players]
-        for forgotten in others[:-WATCHERS_MAX]:
-            del self._resumable[forgotten]
-
-    def expect(self, identities: tuple[str, ...], version: int, present: tuple[bool, bool]) -> None:
-        """The match comes from another worker, which told `identities` nothing beyond `version`."""
-        self._resumable = dict.fromkeys(identities, version)
+    def expect(self, present: tuple[bool, bool]) -> None:
+        """Whoever was here a moment ago, at another worker, is on the way."""
         self.expected = {side for side, is_present in enumerate(present) if is_present}
+
+    def _holds(self, connection: Connection, version: int) -> int:
+        """Up to which version a client that holds `version` holds this timeline, and not that of a former owner."""
+        if connection.told_by == self.owner:
+            return version
+        owner, shared = self._shared or ("", 0)
+        return version if connection.told_by == owner and version <= shared else 0
 
     def seat_of(self, connection: Connection) -> Seat | None:
         return next((seat for seat in self.seats if seat.connection is connection), None)
@@ -77,14 +79,13 @@ class Room:
         version: int,
     ) -> None:
         """Bring a socket up to date: by the events that it missed if they are few, else by a key frame."""
-        limit = self._resumable.get(connection.identity, 0)
-        known = state.version if limit is None else limit
-        resumes = 0 < version <= known and state.version <= version + RESUME_EVENTS
-        self._remember(connection.identity)
+        held = self._holds(connection, version)
+        resumes = 0 < held <= state.version <= held + RESUME_EVENTS
         seat = self.seat_of(connection)
         frame = codec.welcome(
             protocol=connection.protocol,
             match_id=spec.id,
+            owner=self.owner,
             side=seat.side if seat else None,
             players=spec.players,
             rules=state.rules,

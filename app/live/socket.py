@@ -139,6 +139,7 @@ class _Socket:
             raise _Gone
         self._connection.identity = claim.identity
         self._connection.protocol = message.protocol
+        self._connection.told_by = message.owner
         self._owner = owner
         self._guarded(owner, partial(owner.attach, self._connection, claim.side, message.version))
 

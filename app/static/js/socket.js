@@ -104,6 +104,7 @@ export class MatchSocket {
     /** @type {WebSocket | null} */
     this.socket = null;
     this.epoch = 0; // grows with every attempt: answers to older ones are not ours any more
+    this.owner = ""; // whose events we hold
     this.tries = 0;
     this.unseated = 0; // closes with 4401 in a row
     this.heard = 0;
@@ -179,7 +180,8 @@ export class MatchSocket {
     socket.onopen = () => {
       if (epoch === this.epoch) {
         const version = this.listener.version();
-        socket.send(JSON.stringify({ t: "hello", protocol: PROTOCOL, token: seat.token, version }));
+        const { owner } = this;
+        socket.send(JSON.stringify({ t: "hello", protocol: PROTOCOL, token: seat.token, version, owner }));
       }
     };
     socket.onmessage = (event) => epoch === this.epoch && this.#receive(event.data);
@@ -217,6 +219,7 @@ export class MatchSocket {
         break;
       case "welcome":
         this.unseated = 0;
+        this.owner = message.owner ?? ""; // a worker of an earlier release has none
         this.liveSince = this.heard;
         this.clock.restart();
         this.clock.seed(message.now);

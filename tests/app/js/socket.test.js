@@ -114,7 +114,7 @@ test("the first message is hello, with the token of the seat and the version tha
   const world = new World();
   world.version = 41;
   await world.join();
-  assert.deepEqual(world.socket.sent[0], { t: "hello", protocol: 1, token: "token 1", version: 41 });
+  assert.deepEqual(world.socket.sent[0], { t: "hello", protocol: 1, token: "token 1", version: 41, owner: "" });
   assert.equal(world.socket.path, "/ws/local-8101/match/m1");
   assert.deepEqual(world.statuses, ["live"]);
 });
@@ -143,12 +143,14 @@ for (const code of [1001, 1006, 1012, 4404, 4408]) {
     const world = new World();
     await world.join();
     world.version = 17;
+    world.hear({ t: "welcome", now: 0, side: 0, owner: "o1" });
     await world.close(code);
     assert.equal(world.match.status, "reconnecting");
     await world.pass(400);
     assert.equal(world.seatsAsked, 2);
     await world.welcome();
     assert.equal(world.socket.sent[0].version, 17);
+    assert.equal(world.socket.sent[0].owner, "o1");
     assert.equal(world.match.status, "live");
   });
 }

@@ -172,6 +172,7 @@ class Player:
         self.state: engine.MatchState | None = None
         self.events: list[dict[str, Any]] = []
         self.seq = 0
+        self.owner = ""  # whose events it holds
         self.is_asleep = False  # says nothing any more
         self.is_following = False  # does as a page does when the socket is closed, or is asked to move
         self.opened = 0
@@ -189,7 +190,7 @@ class Player:
             self.socket = Socket(self.house.clock, on_frame=self._hear)
             self.socket.on_close = self._lost
             self.socket.open(f"/ws/{seat.worker}/match/{self.match_id}", **options)
-            self.socket.say("hello", protocol=1, token=token, version=self.version)
+            self.socket.say("hello", protocol=1, token=token, version=self.version, owner=self.owner)
             await settle()
         self.opened += 1
         if pings:
@@ -250,6 +251,7 @@ class Player:
             self._come_back(self.socket)
         if frame["t"] == "welcome":
             self._zero = self.house.clock.now() - frame["now"]
+            self.owner = frame["owner"]
             if frame["state"] is not None:
                 self.state = engine.state_from_json(frame["state"])
         if frame["t"] == "ev":

@@ -326,3 +326,28 @@ async def test_after_a_crash_of_the_new_owner_nobody_resumes_a_version_of_other_
     assert ada.socket.heard("welcome")[0]["state"]["version"] < held
     await house.clock.until(lambda: ada.is_over and bob.is_over)
     assert ada.state == bob.state
+
+
+async def test_after_a_crash_nobody_resumes_behind_a_welcome_that_never_arrived(house: Any) -> None:
+    """What was sent to a client is not what it holds: its version may be one of the owner before."""
+    first, (ada, bob) = await a_rally(house)
+    await house.clock.until(lambda: ada.state.ball is not None)
+    ada.move(100.0)
+    await house.clock.until(lambda: ada.now > ada.state.ball.t)
+    held = ada.version
+    second = await house.worker("beta-8101")
+    await house.worker_dies(first)
+    for player in (ada, bob):
+        player.socket.drop()
+    await bob.join()
+    heard, ada._hear = ada._hear, lambda frame: None
+    await ada.join()
+    await house.clock.until(lambda: bob.version > held)
+    ada.socket.drop()
+    ada._hear = heard
+    await ada.join()
+
+    assert second.owners
+    assert ada.socket.heard("welcome")[0]["state"] is not None
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    assert ada.state == bob.state

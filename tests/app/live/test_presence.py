@@ -113,20 +113,6 @@ async def test_coming_and_going_does_not_put_a_defeat_off(house: Any) -> None:
     assert (bob.state.reason, bob.state.winner) == ("forfeit", 1)
 
 
-async def test_those_who_have_watched_are_forgotten(house: Any) -> None:
-    """Who may resume travels in every hand-over, so it must not grow with everybody who ever looked in."""
-    worker = await house.worker()
-    ada, _ = await house.pair()
-    for number in range(150):
-        visitor = await house.player(ada.match_id, f"g:{number}").join(pings=False)
-        visitor.socket.drop()
-        await house.clock.advance(0.01)
-
-    handover = worker.owners[ada.match_id].part().handover
-    assert {"g:ada", "g:bob", "g:149"} <= set(handover.resumable)
-    assert len(handover.resumable) <= 102
-
-
 def looks_in(house: Any, worker: Any, match_id: str) -> Any:
     """A watcher at the door of a worker, whatever the directory says."""
     late = house.player(match_id, "g:late")
