@@ -70,6 +70,7 @@ class Connection:
         self.seen_at = clock.now()
         self.identity = ""
         self.protocol = 0
+        self.line_rtt: int | None = None  # (µs) as the kernel of the edge has measured it when the socket opened
         self.told_by = ""  # the owner whose events the client holds
 
     @property

@@ -1,7 +1,9 @@
 """How late a player's inputs may count: the grace, measured by the server, capped, and metered by a quota.
 
 The model is lichess' lag compensation: what a client says of its round trip is believed only as far as the server's own
-measurement (answers to WebSocket ping frames, which browsers give without any script) allows.
+measurement (answers to WebSocket ping frames, which browsers give without any script) allows. A client of somebody's
+own may hold these answers back as well, so the quota is refilled by what the edge's kernel has measured: whoever claims
+more than that lives on what is in the bucket.
 """
 
 from collections import deque
@@ -14,7 +16,8 @@ SAMPLES_MIN: Final = 4  # no grace before
 SAMPLES: Final = 16
 QUOTA_START: Final = 3  # in units of the largest grace
 QUOTA_MAX: Final = 7
-QUOTA_REFILL: Final = 0.5  # a crossing; whoever needs more than half of the cap every time runs dry
+QUOTA_REFILL: Final = 0.5  # a crossing, where no edge has measured: whoever needs more every time runs dry
+QUOTA_REFILL_LEAST: Final = 0.25  # of a line that was quick when it was measured, once
 
 
 class LatencyMeter:
@@ -24,6 +27,7 @@ class LatencyMeter:
         self._grace_max = grace_max
         self._one_way: deque[int] = deque(maxlen=SAMPLES)
         self._quota = float(QUOTA_START * grace_max)
+        self._refill = QUOTA_REFILL * grace_max
         self._grace = 0
         self.rtt: int | None = None
 
@@ -37,14 +41,19 @@ class LatencyMeter:
         if len(self._one_way) >= SAMPLES_MIN:
             self._grace = min(self._spread() + MARGIN_US, self._grace_max)
 
+    def line_measured(self, rtt: int | None) -> None:
+        """Go by the round trip that the kernel of the edge has measured; None: nobody has."""
+        share = QUOTA_REFILL if rtt is None else QUOTA_REFILL_LEAST
+        self._refill = min(max(share * self._grace_max, (rtt or 0) / 2 + MARGIN_US), float(self._grace_max))
+
     @property
     def grace(self) -> int:
         """How far back an input may count, and how long a crossing waits for one."""
         return min(self._grace, int(self._quota))
 
     def crossing(self, used: int) -> None:
-        """A crossing of this player was decided; an input that came `used` after it still counted for it (0: none)."""
-        refilled = self._quota - used + QUOTA_REFILL * self._grace_max
+        """A crossing of this player was decided; since the one before it an input has counted `used` back (0: none)."""
+        refilled = self._quota - used + self._refill
         self._quota = min(max(refilled, 0.0), float(QUOTA_MAX * self._grace_max))
 
     def _spread(self) -> int:

@@ -193,9 +193,7 @@ class MatchOwner:
         """Effective early: the claim counts as far back as the grace goes. Settles a crossing that it comes after."""
         now = self._now()
         effective = engine.admit(self._state, seat.side, claimed, now, seat.grace if grace is None else grace)
-        crossing = engine.next_crossing(self._state)
-        if crossing is not None and crossing.side == seat.side:
-            seat.input_counted(effective=effective, arrived=now, crossing=crossing.t)
+        seat.input_counted(effective=effective, arrived=now)
         self._advance(engine.move(self._state, effective, seat.side, target, seq))
 
     def _leave(self, seat: Seat, connection: Connection) -> None:

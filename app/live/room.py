@@ -67,6 +67,7 @@ class Room:
         if seat.connection is not None:
             seat.connection.close(4409)
         seat.connection = connection
+        seat.meter.line_measured(connection.line_rtt)
         if version == 0:
             seat.last_seq = 0  # a page that was loaded anew counts its inputs anew
 

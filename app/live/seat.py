@@ -21,7 +21,7 @@ class Seat:
     meter: LatencyMeter
     connection: Connection | None = None
     last_seq: int = 0
-    used: int = 0  # how late the last input came that counts for the pending crossing
+    used: int = 0  # how far back an input has counted since the last crossing of this side, at most
     away_used: int = 0
     away_since: int | None = None  # set while the grace runs
     away_least: int = 0  # what the absence that runs costs in any case
@@ -57,10 +57,9 @@ class Seat:
             self.away_used += max(now - self.away_since, self.away_least)
             self.away_since, self.away_least = None, 0
 
-    def input_counted(self, *, effective: int, arrived: int, crossing: int) -> None:
-        """Remember how late an input came that still counts for the pending crossing of this side."""
-        if effective < crossing < arrived:
-            self.used = max(self.used, arrived - crossing)
+    def input_counted(self, *, effective: int, arrived: int) -> None:
+        """Remember how far back an input counts, also one that comes in time for the crossing."""
+        self.used = max(self.used, arrived - effective)
 
     def crossing_decided(self) -> int:
         """Charge the quota; answers with what was used."""

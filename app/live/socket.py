@@ -26,6 +26,7 @@ HELLO_US: Final = 5 * SECOND
 SILENCE_US: Final = 10 * SECOND  # of a player in a match: the page pings every second
 QUIET_US: Final = 90 * SECOND  # of everybody else: browsers wake hidden pages once a minute
 SOCKETS_MAX: Final = 5_000  # of a worker, at about 30 kB each
+LINE_RTT_DIGITS: Final = 9  # of µs
 RTT_EXTENSION: Final = "matchpoint.rtt"
 
 Scope = dict[str, Any]
@@ -140,8 +141,14 @@ class _Socket:
         self._connection.identity = claim.identity
         self._connection.protocol = message.protocol
         self._connection.told_by = message.owner
+        self._connection.line_rtt = self._line_rtt()
         self._owner = owner
         self._guarded(owner, partial(owner.attach, self._connection, claim.side, message.version))
+
+    def _line_rtt(self) -> int | None:
+        """What the edge says of the line, in µs; None without an edge."""
+        said = dict(self._scope["headers"]).get(b"x-tcp-rtt", b"")
+        return int(said) if said.isdigit() and len(said) <= LINE_RTT_DIGITS else None
 
     def _check_origin(self) -> None:
         """Another site's page must not speak for a player. With ALLOWED_HOSTS `*` any own name will do."""

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,14 +99,20 @@ class Socket:
     _inbox: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
     _task: asyncio.Task[None] | None = None
 
-    def open(self, path: str, *, origin: str | None = ORIGIN, rtt_us: int | None = RTT_US) -> None:
+    def open(
+        self, path: str, *, origin: str | None = ORIGIN, rtt_us: int | None = RTT_US, headers: Mapping[str, str] = {}
+    ) -> None:
         from matchpoint.asgi import application
 
         scope = {
             "type": "websocket",
             "path": path,
             "query_string": b"",
-            "headers": [(b"host", b"testserver"), *([(b"origin", origin.encode())] if origin else [])],
+            "headers": [
+                (b"host", b"testserver"),
+                *([(b"origin", origin.encode())] if origin else []),
+                *((name.encode(), value.encode()) for name, value in headers.items()),
+            ],
             "extensions": {"matchpoint.rtt": lambda: rtt_us},
         }
         self._inbox.put_nowait({"type": "websocket.connect"})

@@ -127,6 +127,27 @@ async def test_no_claim_reaches_further_back_than_the_cap(house: Any) -> None:
     assert ada.socket.heard("late") == [{"t": "late", "seq": 1}]
 
 
+@pytest.mark.parametrize(("tcp_rtt", "lasting_ms"), [(None, 60), ("20000", 30), ("200000", 120), ("soon", 60)])
+async def test_nobody_lives_on_claims_of_an_earlier_time(house: Any, tcp_rtt: str | None, lasting_ms: int) -> None:
+    """Whoever holds pongs back and dates every input back: in time for the crossing, so that it is not seen there."""
+    await house.worker()
+    headers = {} if tcp_rtt is None else {"x-tcp-rtt": tcp_rtt}
+    ada = await house.player(await house.match(points=21)).join(rtt_us=240 * MS, headers=headers)
+    await house.player(ada.match_id, "g:bob", aim=0.0).join()
+    gains = []
+    for _ in range(9):
+        crossing = await serve_to(house, ada)
+        await house.clock.advance((crossing.t - 200 * MS - ada.now) / SECOND)
+        arrived = ada.now
+        ada.move(crossing.y, at=arrived - 5 * SECOND)
+        await house.clock.advance(0.5)
+        pads = [pad["t"] for pad in ada.happened("pad") if (pad["side"], pad["seq"]) == (ada.side, ada.seq)]
+        gains.append((arrived - pads[0]) / MS)
+
+    assert gains[0] == 120
+    assert gains[-1] <= lasting_ms, gains
+
+
 async def test_history_is_never_rewritten(house: Any) -> None:
     await house.worker()
     ada, bob = await house.pair(points=21)
