@@ -110,7 +110,7 @@ class Edge:
         **headers: str,
     ) -> Answer:
         """The answer to one request to a name. The path is sent as it is, and so is another host."""
-        connection = HTTPSConnection(name, self.port, timeout=15)
+        connection = HTTPSConnection(name, self.port, timeout=15, context=self.context)
         try:
             plain = socket.create_connection(("127.0.0.1", self.port), timeout=15)
             connection.sock = self.context.wrap_socket(plain, server_hostname=name)
