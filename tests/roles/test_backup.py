@@ -96,16 +96,14 @@ def test_configuration_names_the_store_and_pins_its_keys():
 
 
 def test_a_site_without_a_store_has_none_of_it(tmp_path):
-    inventory = tmp_path / "site"
-    (inventory / "group_vars").mkdir(parents=True)
-    (inventory / "hosts.yml").write_text((ROOT / "inventories/single/hosts.yml").read_text())
-    all_settings = yaml.safe_load((ROOT / "inventories/single/group_vars/all.yml").read_text())
-    for url, wanted in ((all_settings["matchpoint_backup_url"], True), ("none", False)):
-        text = yaml.safe_dump(all_settings | {"matchpoint_backup_url": url})
-        (inventory / "group_vars/all.yml").write_text(text)
-        pong = wiring(inventory, "base_packages", "host_parts")["pong"]
-        assert ("pgbackrest" in pong["base_packages"]) is wanted
-        assert ("backup" in pong["host_parts"]) is wanted
+    settings = yaml.safe_load((ROOT / "inventories/single/group_vars/all.yml").read_text())
+    hosts = {"stored": {}, "bare": {"matchpoint_backup_url": "none"}}
+    groups = {group: {"hosts": dict.fromkeys(hosts)} for group in ("db", "cache", "app", "edge", "monitor")}
+    inventory = {"all": {"vars": settings, "hosts": hosts, "children": groups}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    for name, host in wiring(tmp_path / "hosts.yml", "base_packages", "host_parts").items():
+        assert ("pgbackrest" in host["base_packages"]) is (name == "stored")
+        assert ("backup" in host["host_parts"]) is (name == "stored")
 
 
 def test_a_restore_begins_with_the_last_backup_before_the_moment(programs, settings, store):

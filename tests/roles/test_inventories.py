@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.roles.test_wiring import ROOT, ansible, wiring
+from tests.roles.test_wiring import ROOT, ansible, as_roles_see_them, settled
 
 CLUSTER = ROOT / "inventories/cluster"
 GROUPS = {"edge": 2, "acme": 1, "app": 3, "db": 2, "cache": 1, "monitor": 2}
@@ -20,10 +20,10 @@ def groups(inventory: Path) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> dict[str, dict]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """Host name -> what the wiring says about it."""
     names = ("host_links", "firewall_public_ports", "group_names", "ansible_host", "private_address")
-    return wiring(CLUSTER, *names)
+    return as_roles_see_them(CLUSTER, tmp_path_factory.mktemp("cluster"), names, settled())
 
 
 @pytest.mark.parametrize("name", ["single", "cluster"])
@@ -85,7 +85,7 @@ def test_one_line_adds_a_host(tmp_path: Path) -> None:
     before = hosts.read_text()
     third = re.search(r"^ {8}app3: .*\n", before, re.MULTILINE)[0]
     hosts.write_text(before.replace(third, third + line))
-    site = wiring(copy, "nginx_live", "host_links")
+    site = as_roles_see_them(copy, tmp_path, ("nginx_live", "host_links"), settled())
     assert {"app4-8101", "app4-8102"} < set(site["edge2"]["nginx_live"])
     database = next(link for link in site["db1"]["host_links"]["opens"] if link["port"] == 5432)
     assert "app4" in database["peers"]

@@ -1,6 +1,5 @@
 """Settings: what an inventory says reaches the roles, wherever it is said."""
 
-import json
 import re
 import shutil
 
@@ -8,7 +7,7 @@ import pytest
 import yaml
 
 from tests.roles.test_skeleton import ROLES, load, options
-from tests.roles.test_wiring import ROOT, SETTINGS, ansible, wiring
+from tests.roles.test_wiring import ROOT, SETTINGS, ansible, as_roles_see_them, settled
 
 SPECS = {name: option for role in ROLES for name, option in options(role).items()}
 SPECS |= load(ROOT / "roles/preflight/meta/argument_specs.yml")["argument_specs"]["hosts"]["options"]
@@ -35,27 +34,6 @@ def every_setting(said):
     return {name: value(option, said, DEFAULTS.get(name)) for name, option in SPECS.items()}
 
 
-def as_roles_see_them(inventory, folder, names, before=()):
-    """Host name -> settings, after the facts that the first plays of a deploy set, which outrank the inventory."""
-    for name in ("ansible/group_vars", "monitoring", "roles"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).symlink_to(ROOT / name)
-    plays = yaml.safe_load((ROOT / "ansible/site.yml").read_text())
-    settled = [task for play in plays for task in play.get("tasks", []) if "ansible.builtin.set_fact" in task]
-    wanted = ", ".join(f"'{name}': {name}" for name in names)
-    show = {"ansible.builtin.debug": {"msg": f"{{{{ {{{wanted}}} | to_json }}}}"}}
-    play = [{"hosts": "all", "gather_facts": False, "tasks": [*before, *settled, show]}]
-    (folder / "ansible/play.yml").write_text(yaml.safe_dump(play))
-    done = ansible(
-        "ansible-playbook", "-i", inventory, folder / "ansible/play.yml",
-        ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
-    answers = {name: host["msg"] for name, host in report["plays"][0]["tasks"][-1]["hosts"].items()}
-    return {name: json.loads(answer) if isinstance(answer, str) else answer for name, answer in answers.items()}
-
-
 @pytest.mark.parametrize("everywhere", [False, True], ids=["vars of hosts.yml", "group_vars/all.yml, which wins"])
 def test_every_documented_setting_reaches_its_role_wherever_the_inventory_says_it(tmp_path, everywhere):
     hosts = {name: {"ansible_host": f"192.0.2.{number}"} for number, name in enumerate(("plain", "grouped", "own"), 1)}
@@ -69,7 +47,7 @@ def test_every_documented_setting_reaches_its_role_wherever_the_inventory_says_i
         path = tmp_path / "site" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(content))
-    answers = as_roles_see_them(tmp_path / "site", tmp_path, SPECS)
+    answers = as_roles_see_them(tmp_path / "site", tmp_path, SPECS, settled())
     for host, said in {"plain": 2 if everywhere else 1, "grouped": 3, "own": 4}.items():
         lost = {name: got for name, got in answers[host].items() if got != every_setting(said)[name]}
         assert not lost, f"{host} does not get what its inventory says"
@@ -154,24 +132,24 @@ def test_what_is_nearly_right_is_refused_wherever_it_is_said_and_what_is_ones_ow
 
 
 def test_grafana_that_is_off_is_off_with_and_without_quotes(tmp_path):
+    words = {"quoted": '"off"', "bare": "off", "other": "no"}
+    hosts = {name: {"ansible_host": f"192.0.2.{number}"} for number, name in enumerate(words, 1)}
+    groups = {group: {"hosts": dict.fromkeys(hosts)} for group in ("db", "cache", "app", "edge", "monitor")}
+    said = {f"host_vars__{name}": f"grafana_source: {word}\n" for name, word in words.items()}
+    inventory = site(tmp_path, hosts={"all": {"hosts": hosts, "children": groups}}, **said)
     names = ("grafana_source", "site_grafana", "alertmanager_link_dashboards", "host_services")
-    answers = []
-    for number, said in enumerate(('"off"', "off", "no")):
-        text = (ROOT / "inventories/single/group_vars/all.yml").read_text() + f"grafana_source: {said}\n"
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        answers.append(wiring(site(folder, group_vars__all=text), *names)["pong"])
-        assert answers[-1].pop("grafana_source") == yaml.safe_load(said)
-    assert answers[0] == answers[1] == answers[2]
-    assert answers[0]["site_grafana"] == []
-    assert answers[0]["alertmanager_link_dashboards"] is False
-    assert "grafana" not in answers[0]["host_services"]["offers"]
+    for name, answer in as_roles_see_them(inventory, tmp_path, names, settled()).items():
+        assert answer["grafana_source"] == yaml.safe_load(words[name])
+        assert answer["site_grafana"] == [], "one of them has a Grafana"
+        assert answer["alertmanager_link_dashboards"] is False
+        assert "grafana" not in answer["host_services"]["offers"], name
 
 
 def test_edges_and_firewalls_know_as_many_workers_as_the_inventory_says(tmp_path):
     hosts = yaml.safe_load((ROOT / "inventories/cluster/hosts.yml").read_text())
     hosts["all"]["children"]["app"]["hosts"]["app2"] |= {"live_workers": 8, "web_workers": 3}
-    answers = wiring(site(tmp_path, hosts=hosts), "site_live", "site_web", "app_live_ports", "firewall_allow")
+    names = ("site_live", "site_web", "app_live_ports", "firewall_allow")
+    answers = as_roles_see_them(site(tmp_path, hosts=hosts), tmp_path, names, settled())
     assert answers["app1"]["app_live_ports"] == [8101, 8102, 8103]
     assert answers["app2"]["app_live_ports"] == [*range(8101, 8110)]
     for edge in ("edge1", "edge2"):
@@ -180,12 +158,6 @@ def test_edges_and_firewalls_know_as_many_workers_as_the_inventory_says(tmp_path
         ]
         assert len(answers[edge]["site_web"]) == 2 + 3 + 2
     assert {8003, 8109} <= {link["port"] for link in answers["app2"]["firewall_allow"]}
-
-
-def test_a_number_of_workers_that_cannot_be_is_refused(tmp_path):
-    told = refusal(site(tmp_path, host_vars__pong={"live_workers": 0, "web_workers": 900}))
-    assert "live_workers of pong is 0: it must be from 1 to 90" in told
-    assert "web_workers of pong is 900: it must be from 1 to 90" in told
 
 
 def test_memory_of_services_follows_the_size_of_the_host_and_not_its_drift(tmp_path):

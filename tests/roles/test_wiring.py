@@ -15,6 +15,7 @@ SETTINGS = yaml.safe_load((ROOT / "inventories/single/group_vars/all.yml").read_
 HOSTS = {"data": ("192.0.2.1", "db", "cache"), "app1": ("192.0.2.2", "app"), "app2": ("192.0.2.3", "app"),
          "front": ("192.0.2.4", "edge", "monitor")}  # fmt: skip
 
+ORDERED = ("tiers", "site_hosts", "nginx_web", "db_addresses", "acme_host")  # lists, and what is the first of one
 NAMES = ("app_key", "postgres_owner", "postgres_app", "postgres_exporter", "postgres_replication", "valkey_app",
          "valkey_exporter", "grafana_admin", "backup_passphrase", "backup_key")  # fmt: skip
 SECRETS = {"secrets": {name: f"the {name}" for name in NAMES}, "other": {}, "backup_public_key": "a public key"}
@@ -26,20 +27,47 @@ def ansible(program, *arguments, **environment):
     return run(command, env=os.environ | settings | environment)
 
 
-def wiring(inventory, *names, **environment):
-    """Host name -> variables, as the playbook would see them; connects to no host."""
+def shown(names):
+    """The words of a debug task: these variables as JSON."""
     wanted = ", ".join(f"'{name}': {name}" for name in names)
+    return f"{{{{ {{{wanted}}} | to_json }}}}"
+
+
+def answers(program, *arguments, **environment):
+    """Host name -> what the last task of a run shows."""
     done = ansible(
-        "ansible", "all", "--inventory", inventory, "--playbook-dir", ROOT / "ansible", "--check",
-        "--module-name", "ansible.builtin.debug", "--args", f"msg={{{{ {{{wanted}}} | to_json }}}}",
-        "--extra-vars", json.dumps({"site_secrets": SECRETS}),
-        ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
-        ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer", **environment,
+        program, *arguments, "--extra-vars", json.dumps({"site_secrets": SECRETS}), ANSIBLE_LOAD_CALLBACK_PLUGINS="1",
+        ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", ANSIBLE_CALLBACKS_ENABLED="ansible.posix.timer", **environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
-    answers = {name: host["msg"] for name, host in report["plays"][0]["tasks"][0]["hosts"].items()}
-    return {name: json.loads(answer) if isinstance(answer, str) else answer for name, answer in answers.items()}
+    told = {name: host["msg"] for name, host in report["plays"][0]["tasks"][-1]["hosts"].items()}
+    return {name: json.loads(answer) if isinstance(answer, str) else answer for name, answer in told.items()}
+
+
+def wiring(inventory, *names, hosts="all", **environment):
+    """Host name -> variables, as the playbook would see them; connects to no host."""
+    return answers(
+        "ansible", hosts, "--inventory", inventory, "--playbook-dir", ROOT / "ansible", "--check",
+        "--module-name", "ansible.builtin.debug", "--args", f"msg={shown(names)}", **environment,
+    )  # fmt: skip
+
+
+def settled():
+    """The tasks of a deploy that set facts, which outrank the inventory; of all hosts together, once."""
+    plays = yaml.safe_load((ROOT / "ansible/site.yml").read_text())
+    return [task for play in plays for task in play.get("tasks", []) if "ansible.builtin.set_fact" in task]
+
+
+def as_roles_see_them(inventory, folder, names, tasks, **environment):
+    """Host name -> variables, after some tasks."""
+    for name in ("ansible/group_vars", "monitoring", "roles"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(ROOT / name)
+    show = {"ansible.builtin.debug": {"msg": shown(names)}}
+    play = [{"hosts": "all", "gather_facts": False, "tasks": [*tasks, show]}]
+    (folder / "ansible/play.yml").write_text(yaml.safe_dump(play))
+    return answers("ansible-playbook", "--inventory", inventory, folder / "ansible/play.yml", **environment)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +81,17 @@ def many(tmp_path_factory):
     path = tmp_path_factory.mktemp("many") / "hosts.yml"
     path.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": SETTINGS, "children": groups}}))
     return path
+
+
+@pytest.fixture(scope="module")
+def hosts(many, tmp_path_factory):
+    """Host name -> what the wiring says of it, in the inventory of four hosts; worked out once, for all tests."""
+    names = (
+        "host_listen", "host_address", "firewall_public_ports", "base_packages", "site_witnesses", "site_signs",
+        "host_takes", "firewall_allow", "mesh_accepts", "mesh_connects", "app_environment", "nginx_acme_share",
+        "certbot_copies", "nginx_live", "scrape_targets", "monitor_constants", "host_alone_in", *ORDERED,
+    )  # fmt: skip
+    return as_roles_see_them(many, tmp_path_factory.mktemp("site"), names, settled(), PYTHONHASHSEED="1")
 
 
 def test_wiring_is_few_short_files():
@@ -88,8 +127,7 @@ def test_one_host_talks_over_loopback_and_opens_three_ports():
     assert "haproxy" not in pong["base_packages"]
 
 
-def test_many_hosts_have_what_their_tiers_need_and_no_more(many):
-    hosts = wiring(many, "host_listen", "host_address", "firewall_public_ports", "base_packages")
+def test_many_hosts_have_what_their_tiers_need_and_no_more(hosts):
     assert hosts["data"]["host_listen"] == ["127.0.0.1", hosts["data"]["host_address"]]
     assert hosts["data"]["firewall_public_ports"] == [22]
     assert all("haproxy" in host["base_packages"] for host in hosts.values())
@@ -97,8 +135,7 @@ def test_many_hosts_have_what_their_tiers_need_and_no_more(many):
     assert "postgresql-17" not in hosts["app1"]["base_packages"]
 
 
-def test_a_host_that_was_not_looked_at_may_have_the_database(many):
-    hosts = wiring(many, "site_witnesses", "site_signs", "host_takes")
+def test_a_host_that_was_not_looked_at_may_have_the_database(hosts):
     assert len(hosts["data"]["site_witnesses"]) == len(HOSTS)
     assert all("could not be asked" in told for told in hosts["data"]["site_witnesses"])
     assert any("/etc/matchpoint/app.env" in sign["paths"] for sign in hosts["data"]["site_signs"])
@@ -107,8 +144,7 @@ def test_a_host_that_was_not_looked_at_may_have_the_database(many):
     assert taken["app1"] == {"the firewall", "HAProxy"}
 
 
-def test_firewall_opens_exactly_the_pairs_that_talk(many):
-    hosts = wiring(many, "firewall_allow", "mesh_accepts")
+def test_firewall_opens_exactly_the_pairs_that_talk(hosts):
     opened = {(name, link["port"]): link["peers"] for name, host in hosts.items() for link in host["firewall_allow"]}
     assert opened["data", 5432] == ["app1", "app2"]
     assert opened["data", 6379] == ["app1", "app2"]
@@ -123,54 +159,47 @@ def test_firewall_opens_exactly_the_pairs_that_talk(many):
     }
 
 
-def test_the_app_knows_every_monitoring_host(many):
-    environment = wiring(many, "app_environment")["app1"]["app_environment"]
-    front = wiring(many, "host_address")["front"]["host_address"]
+def test_the_app_knows_every_monitoring_host(hosts):
+    environment, front = hosts["app1"]["app_environment"], hosts["front"]["host_address"]
     assert environment["MATCHPOINT_PROMETHEUS_URLS"] == f"http://{front}:9090"
     assert environment["MATCHPOINT_ALERTMANAGER_URLS"] == f"http://{front}:9093"
 
 
-def test_the_app_has_the_same_settings_on_every_host(many):
+def test_the_app_has_the_same_settings_on_every_host(hosts):
     """Workers tell by them whether another one has been through a roll that they are still to go through."""
-    hosts = wiring(many, "app_environment")
-    assert hosts["app1"] == hosts["app2"]
+    assert hosts["app1"]["app_environment"] == hosts["app2"]["app_environment"]
 
 
-def test_every_run_has_the_hosts_in_the_same_order(many):
+def test_every_run_has_the_hosts_in_the_same_order(many, hosts):
     """Sets have an order of their own in each process: "the first edge" would be another one the next time."""
-    names = ("tiers", "site_hosts", "nginx_web", "db_addresses", "acme_host")
-    first, second = (wiring(many, *names, PYTHONHASHSEED=seed)["app1"] for seed in ("1", "2"))
-    assert first == second
-    assert first["tiers"]["app"] == ["app1", "app2"]
+    again = wiring(many, *ORDERED, hosts="app1", PYTHONHASHSEED="2")["app1"]
+    assert again == {name: hosts["app1"][name] for name in ORDERED}
+    assert again["tiers"]["app"] == ["app1", "app2"]
 
 
 def test_one_edge_gets_the_certificate_for_all(many, tmp_path):
     inventory = yaml.safe_load(many.read_text())
     inventory["all"]["children"]["edge"]["hosts"]["app2"] = {}
     path = tmp_path / "hosts.yml"
-    names = ("nginx_acme_share", "certbot_issuer", "certbot_copies", "firewall_allow")
-
-    def look(**groups):
-        inventory["all"]["children"].update(groups)
-        path.write_text(yaml.safe_dump(inventory))
-        return wiring(path, *names)
-
-    hosts = look()  # app2 is the first of the edges
+    path.write_text(yaml.safe_dump(inventory))
+    names = ("nginx_acme_share", "certbot_copies", "firewall_allow")
+    hosts = wiring(path, *names, hosts="app2,front")  # app2 is the first of the edges
     assert hosts["app2"]["nginx_acme_share"]["listen"].endswith(":8402")
     assert hosts["front"]["nginx_acme_share"] == {"upstream": hosts["app2"]["nginx_acme_share"]["listen"]}
     assert hosts["app2"]["certbot_copies"] == {"front": {"address": "192.0.2.4", "port": 22}}
     assert [link["peers"] for link in hosts["app2"]["firewall_allow"] if link["port"] == 8402] == [["front"]]
-    assert look(acme={"hosts": {"front": {}}})["app2"]["certbot_issuer"] == "front"
+    inventory["all"]["children"]["acme"] = {"hosts": {"front": {}}}
+    path.write_text(yaml.safe_dump(inventory))
+    assert wiring(path, "certbot_issuer", hosts="app2")["app2"]["certbot_issuer"] == "front"
 
 
-def test_one_edge_alone_hands_nothing_over(many):
-    front = wiring(many, "nginx_acme_share", "certbot_copies", "firewall_allow")["front"]
+def test_one_edge_alone_hands_nothing_over(hosts):
+    front = hosts["front"]
     assert (front["nginx_acme_share"], front["certbot_copies"]) == ({}, {})
     assert 8402 not in {link["port"] for link in front["firewall_allow"]}
 
 
-def test_many_hosts_reach_each_other(many):
-    hosts = wiring(many, "host_address", "nginx_web", "nginx_live", "scrape_targets", "db_addresses", "mesh_connects")
+def test_many_hosts_reach_each_other(hosts):
     at = {name: host["host_address"] for name, host in hosts.items()}
     assert len(set(at.values())) == len(at)
     assert all(address.startswith("127.") and address != "127.0.0.1" for address in at.values())
@@ -186,16 +215,16 @@ def test_many_hosts_reach_each_other(many):
     }  # fmt: skip
 
 
-def test_a_host_that_could_not_be_locked_stands_in_for_nobody(many, tmp_path):
-    assert {name: host["host_alone_in"] for name, host in wiring(many, "host_alone_in").items()} == {
+def test_a_host_that_could_not_be_locked_stands_in_for_nobody(many, hosts, tmp_path):
+    assert {name: host["host_alone_in"] for name, host in hosts.items()} == {
         "app1": [], "app2": [], "data": ["db", "cache"], "front": ["edge", "monitor"],
     }  # fmt: skip
     site = yaml.safe_load(many.read_text())
     site["all"]["hosts"]["app2"]["lock_taken"] = {"unreachable": True}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(site))
-    hosts = wiring(tmp_path / "hosts.yml", "host_alone_in", "gone")
-    assert hosts["app1"] == {"host_alone_in": ["app"], "gone": ["app2"]}
-    assert hosts["front"]["host_alone_in"] == ["edge", "monitor"]
+    left = wiring(tmp_path / "hosts.yml", "host_alone_in", "gone", hosts="app1,front")
+    assert left["app1"] == {"host_alone_in": ["app"], "gone": ["app2"]}
+    assert left["front"]["host_alone_in"] == ["edge", "monitor"]
 
 
 def test_a_host_whose_workers_are_down_stands_in_for_nobody(many, tmp_path):
@@ -204,60 +233,61 @@ def test_a_host_whose_workers_are_down_stands_in_for_nobody(many, tmp_path):
     for running, alone in ((both, []), (both.splitlines()[1], ["app"]), ("", ["app"])):
         site["all"]["hosts"]["app2"]["units_that_run"] = {"stdout": running}
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump(site))
-        assert wiring(tmp_path / "hosts.yml", "host_alone_in")["app1"]["host_alone_in"] == alone
+        assert wiring(tmp_path / "hosts.yml", "host_alone_in", hosts="app1")["app1"]["host_alone_in"] == alone
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (
-            {"matchpoint_domain": ""},
-            "matchpoint_domain is not set: it must be a DNS name in lower case, for example pong",
-        ),
-        ({"matchpoint_smtp_url": "mail:25"}, "matchpoint_smtp_url is (hidden): it must be the address of a mail relay"),
-        ({"matchpoint_smtp_url": "smtp://ops:it's@mail:25"}, "with special characters of user and password as %XX"),
-        ({"matchpoint_smtp_url": "smtp+ssl://mail.example.com:4465"}, "smtp+ssl:// for TLS on port 465"),
-        (
-            {"nginx_aliases": ["www.pong.example.com."]},
-            "nginx_aliases has www.pong.example.com.: it must be a DNS name",
-        ),
-        ({"matchpoint_domian": "x"}, "matchpoint_domian (the command line) is no setting of Matchpoint"),
-    ],
-)
-def test_wrong_settings_stop_the_deploy_before_a_host_is_touched(change, told):
-    done = ansible(
-        "ansible-playbook", "-i", ROOT / "inventories/single", ROOT / "ansible/site.yml", "-e", json.dumps(change)
-    )
+def untold(sentences, inventory, *arguments):
+    """Those of these sentences that a deploy does not say which refuses an inventory before it touches a host."""
+    done = ansible("ansible-playbook", "-i", inventory, ROOT / "ansible/site.yml", *arguments)
     output = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode != 0
-    assert told in output
+    assert done.returncode != 0, output
     assert "unreachable=0" in output
+    return [sentence for sentence in sentences if sentence not in output]
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"db": []}, "the inventory has no host in the group db, for example db: {hosts: {"),
-        ({"cache": ["data", "app1"]}, "the group cache has 2 hosts (app1, data): it can have one"),
-        ({"monitor": ["app1", "data", "front"]}, "the group monitor has 3 hosts (app1, data, front): it can have one"),
-        ({"acme": ["app1", "front"]}, "the group acme has 2 hosts (app1, front): one edge gets"),
-        ({"acme": ["app1"]}, "the host app1 is in the group acme and in no group edge: challenges come to edges"),
-        ({"app": ["app1", "app2", "twin"]}, "the hosts app1 and twin are both reached by SSH at 192.0.2.2:22"),
+        (
+            {"matchpoint_domain": "", "matchpoint_smtp_url": "mail:25", "nginx_aliases": ["www.pong.example.com."],
+             "matchpoint_domian": "x"},
+            [
+                "matchpoint_domain is not set: it must be a DNS name in lower case, for example pong",
+                "matchpoint_smtp_url is (hidden): it must be the address of a mail relay",
+                "nginx_aliases has www.pong.example.com.: it must be a DNS name",
+                "matchpoint_domian (the command line) is no setting of Matchpoint",
+            ],
+        ),
+        ({"matchpoint_smtp_url": "smtp://ops:it's@mail:25"}, ["with special characters of user and password as %XX"]),
+        ({"matchpoint_smtp_url": "smtp+ssl://mail.example.com:4465"}, ["smtp+ssl:// for TLS on port 465"]),
     ],
+    ids=["one fault of each kind", "a password that is no part of an address", "TLS on another port"],
 )  # fmt: skip
-def test_wrong_shapes_stop_the_deploy_before_a_host_is_touched(many, tmp_path, change, told):
+def test_wrong_settings_stop_the_deploy_before_a_host_is_touched(change, told):
+    assert untold(told, ROOT / "inventories/single", "-e", json.dumps(change)) == []
+
+
+def test_wrong_shapes_stop_the_deploy_before_a_host_is_touched(many, tmp_path):
     inventory = yaml.safe_load(many.read_text())
-    inventory["all"]["hosts"]["twin"] = {"ansible_host": "192.0.2.2" if "app" in change else "192.0.2.9"}
-    inventory["all"]["children"]["edge"]["hosts"]["twin"] = {}
-    for group, hosts in change.items():
-        inventory["all"]["children"].setdefault(group, {})["hosts"] = {name: {} for name in hosts}
-    path = tmp_path / "hosts.yml"
-    path.write_text(yaml.safe_dump(inventory))
-    done = ansible("ansible-playbook", "-i", path, ROOT / "ansible/site.yml")
-    output = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode != 0
-    assert told in output
-    assert "unreachable=0" in output
+    inventory["all"]["hosts"] |= {
+        "twin": {"ansible_host": "192.0.2.2"},
+        "small": {"live_workers": 0, "web_workers": 900},
+    }
+    groups = {"db": [], "cache": ["data", "app1"], "monitor": ["app1", "data", "front"], "acme": ["app1", "front"],
+              "app": ["app1", "app2", "twin", "small"], "edge": ["front", "twin"]}  # fmt: skip
+    inventory["all"]["children"] = {group: {"hosts": dict.fromkeys(hosts)} for group, hosts in groups.items()}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    told = [
+        "the inventory has no host in the group db, for example db: {hosts: {",
+        "the group cache has 2 hosts (app1, data): it can have one",
+        "the group monitor has 3 hosts (app1, data, front): it can have one or two",
+        "the group acme has 2 hosts (app1, front): one edge gets",
+        "the host app1 is in the group acme and in no group edge: challenges come to edges",
+        "the hosts app1 and twin are both reached by SSH at 192.0.2.2:22",
+        "live_workers of small is 0: it must be from 1 to 90",
+        "web_workers of small is 900: it must be from 1 to 90",
+    ]
+    assert untold(told, tmp_path / "hosts.yml") == []
 
 
 def test_a_limited_deploy_is_refused_when_an_edge_that_it_leaves_out_lacks_the_static_files(tmp_path):
@@ -282,8 +312,7 @@ def test_a_limited_deploy_is_refused_when_an_edge_that_it_leaves_out_lacks_the_s
     assert passed.returncode == 0, passed.stdout + passed.stderr
 
 
-def test_monitoring_hosts_know_how_many_targets_to_expect(many):
-    hosts = wiring(many, "scrape_targets", "monitor_constants", "site_probes", "tiers")
+def test_monitoring_hosts_know_how_many_targets_to_expect(hosts):
     constants = {constant["labels"]["job"]: constant["value"] for constant in hosts["front"]["monitor_constants"]}
     assert constants["node"] == 4
     assert (constants["web"], constants["live"]) == (4, 6)  # two app hosts
