@@ -1,6 +1,7 @@
 """What `monitoring/` and the monitoring roles say, read for the tests."""
 
 import json
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -72,8 +73,8 @@ def code_blocks(markdown: str, kind: str) -> list[str]:
     return re.findall(rf"^```sh {kind}\n(.*?)^```", markdown, re.MULTILINE | re.DOTALL)
 
 
-def run(*command: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-    return processes.run(command, timeout_s=timeout_s)
+def run(*command: str | Path, timeout_s: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+    return processes.run(command, timeout_s=timeout_s, env=os.environ | environment)
 
 
 def role_vars(role: str) -> dict[str, Any]:
