@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.conf import settings as django_settings
 from django.test import Client
 
 from accounts.models import User
+from tests.every import every
 
 from .conftest import SECRET, log_in, prove_second_factor
 from .edge import Edge, edge
@@ -76,8 +78,9 @@ def site(live_server: Any, tmp_path: Path) -> Iterator[Edge]:
 
 @pytest.fixture
 def enter(make_user: Callable[..., User]) -> Callable[[str], dict[str, str]]:
-    """The headers of a browser that has logged in as somebody."""
+    """The headers of a browser that has logged in as somebody, once."""
 
+    @cache
     def headers(who: str) -> dict[str, str]:
         if who == "stranger":
             return {"Cookie": "theme=dark"}
@@ -141,8 +144,8 @@ def test_grafana_hears_the_name_from_nginx_alone(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", CONSOLES)
-def test_no_console_sees_the_session(site: Edge, enter: Callable[[str], dict[str, str]], path: str) -> None:
+@every(CONSOLES)
+def test_no_console_sees_the_session(path: str, site: Edge, enter: Callable[[str], dict[str, str]]) -> None:
     names = {name for name, _ in json.loads(site.ask(path, **FORGED, **enter("viewer")).text)["headers"]}
     assert not names & {"cookie", "authorization", "x-jwt-assertion"}
     assert "grafana" in path or not any(name.startswith("x-webauth") for name in names)
@@ -157,8 +160,7 @@ def test_prometheus_and_alertmanager_can_only_be_read(site: Edge, enter: Callabl
     assert site.passed == []
 
 
-@pytest.mark.parametrize(
-    ("origin", "status"),
+@every(
     [
         ("https://localhost", 200),
         (None, 403),
@@ -166,11 +168,12 @@ def test_prometheus_and_alertmanager_can_only_be_read(site: Edge, enter: Callabl
         ("http://localhost", 403),
         ("https://localhost.evil.example.com", 403),
         ("https://evil.example.com", 403),
-    ],
+    ]
 )
 def test_only_pages_of_the_site_write(
-    site: Edge, enter: Callable[[str], dict[str, str]], origin: str | None, status: int
+    case: tuple[str | None, int], site: Edge, enter: Callable[[str], dict[str, str]]
 ) -> None:
+    origin, status = case
     headers = enter("viewer") | ({"Origin": origin} if origin else {})
     answer = site.ask("/ops/grafana/api/ds/query", "POST", body='{"q": 1}', Content__Type="application/json", **headers)
     assert answer.status == status
@@ -184,8 +187,7 @@ def test_sockets_are_refused_to_staff_as_well(site: Edge, enter: Callable[[str],
     assert site.passed == []
 
 
-@pytest.mark.parametrize(
-    ("path", "inside"),
+@every(
     [
         ("/ops/prometheus/%2e%2e/grafana/api/search", "/ops/grafana/api/search"),
         ("/ops/prometheus/../grafana/api/search", "/ops/grafana/api/search"),
@@ -195,11 +197,12 @@ def test_sockets_are_refused_to_staff_as_well(site: Edge, enter: Callable[[str],
         ("/ops/prometheus/graph/../-/healthy", "/-/healthy"),
         ("/ops/prometheus/%252e%252e/-/reload", "/%252e%252e/-/reload"),
         ("/ops/alertmanager/api/..%2fapi/v2/alerts", "/api/v2/alerts"),
-    ],
+    ]
 )
 def test_consoles_get_the_path_that_was_checked(
-    site: Edge, enter: Callable[[str], dict[str, str]], path: str, inside: str
+    case: tuple[str, str], site: Edge, enter: Callable[[str], dict[str, str]]
 ) -> None:
+    path, inside = case
     assert json.loads(site.ask(path, **enter("viewer")).text)["path"] == inside
 
 
