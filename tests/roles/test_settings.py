@@ -78,20 +78,28 @@ def site(folder, **files):
     return folder / "site"
 
 
-def test_misspelled_and_wrongly_typed_settings_of_every_role_are_refused_in_one_run(tmp_path):
+REMOVED = load(ROOT / "roles/preflight/vars/main.yml")["__preflight_removed"]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What a deploy says of every setting of a wrong type, every name that is misspelled, and all that were removed."""
     wrong = {name: WRONG[option["type"]] for name, option in SPECS.items()}
-    misspelled = {name[:-1]: "hush" for name in SPECS}
-    told = refusal(site(tmp_path, group_vars__app=wrong, host_vars__pong=misspelled), "--limit", "pong")
+    others = {name[:-1]: "hush" for name in SPECS} | dict.fromkeys(REMOVED, "hush")
+    inventory = site(tmp_path_factory.mktemp("wrong"), group_vars__app=wrong, host_vars__pong=others)
+    return refusal(inventory, "--limit", "pong")
+
+
+def test_misspelled_and_wrongly_typed_settings_of_every_role_are_refused_in_one_run(told):
     for name, option in SPECS.items():
-        assert re.search(rf"\b{name} is (of another type|\"{wrong[name]}\")[^:]*: it must be ", told), (name, option)
+        wrong = WRONG[option["type"]]
+        assert re.search(rf"\b{name} is (of another type|\"{wrong}\")[^:]*: it must be ", told), (name, option)
         assert f"{name[:-1]} (host pong) is no setting of Matchpoint: did you mean " in told
 
 
-def test_removed_settings_are_refused_with_what_to_do(tmp_path):
-    removed = load(ROOT / "roles/preflight/vars/main.yml")["__preflight_removed"]
-    assert not set(removed) & set(SPECS)
-    told = refusal(site(tmp_path, host_vars__pong=dict.fromkeys(removed, "hush")))
-    for name, instead in removed.items():
+def test_removed_settings_are_refused_with_what_to_do(told):
+    assert not set(REMOVED) & set(SPECS)
+    for name, instead in REMOVED.items():
         assert f"{name} (host pong) was removed: {' '.join(instead.split())}" in told.replace("''", "'")
 
 
