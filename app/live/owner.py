@@ -93,7 +93,8 @@ class MatchOwner:
             self._room.expect(snapshot.handover.present if gone < SETTLE_US else (False, False))
             self._came_over = gone < SETTLE_US
             self._after("settle", self._now() + SETTLE_US, self._settled)
-        self._after("life", self._now() + MATCH_US, self._abandon)
+        played = int((self._clock.wall() - snapshot.started_at).total_seconds() * SECOND)
+        self._after("life", self._now() + MATCH_US - min(max(played, 0), MATCH_US), self._abandon)
         self._time_absence()
 
     @property

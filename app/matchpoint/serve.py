@@ -163,8 +163,9 @@ class _Process:
         from live.worker import installed
 
         logger.info("stopping", extra={"role": self._role, "port": self._port})
-        # A thread that hangs in the database must not hold up the process: what it writes is in the spool.
-        last_resort = threading.Timer(STOP_SECONDS, os._exit, args=(0,))
+        # A thread that hangs in the database must not hold up the process: what it writes is in the spool. It is
+        # no end in order.
+        last_resort = threading.Timer(STOP_SECONDS, os._exit, args=(1,))
         last_resort.daemon = True
         last_resort.start()
         worker = installed()

@@ -56,6 +56,22 @@ async def test_match_time_goes_on_over_a_takeover(house: Any) -> None:
     assert abs(ada.now - before - 7_000_000) < 10_000
 
 
+async def test_a_takeover_gives_a_match_no_more_time(house: Any) -> None:
+    first = await house.worker()
+    ada, bob = await house.pair(aims=(0, 0))
+    await house.clock.advance(25 * 60)
+    await house.worker("beta-8101")
+    await house.worker_dies(first)
+    for player in (ada, bob):
+        player.socket.drop()
+    await ada.join()
+    await bob.join()
+    assert not ada.is_over
+
+    await house.clock.until(lambda: ada.is_over, within_s=6 * 60)
+    assert ada.state.reason == "abandoned"
+
+
 async def test_a_worker_that_restarts_under_its_name_goes_on(house: Any) -> None:
     first, (ada, bob) = await two_points(house)
     score = ada.score
