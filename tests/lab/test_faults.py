@@ -45,6 +45,22 @@ def test_valkey_keeps_what_was_written_in_transactions_over_a_restart(site: Lab)
         site.run("mp1", f"{cli} del {keys}")
 
 
+def test_valkey_takes_other_users_without_a_restart(site: Lab) -> None:
+    """As secrets are changed, while people play."""
+    ask = "valkey-cli --no-auth-warning --user visitor --pass any ping 2>&1 || true"
+    pid = "systemctl show --property MainPID --value valkey-server"
+    before = site.run("mp1", pid)
+    site.run("mp1", "cp -p /etc/valkey/users.acl /root/users.acl")
+    try:
+        site.run("mp1", "echo 'user visitor on nopass -@all +ping' >> /etc/valkey/users.acl")
+        site.run("mp1", "systemctl reload valkey-server")
+        assert site.run("mp1", ask) == "PONG"
+    finally:
+        site.run("mp1", "mv /root/users.acl /etc/valkey/users.acl && systemctl reload valkey-server")
+    assert "WRONGPASS" in site.run("mp1", ask)
+    assert site.run("mp1", pid) == before
+
+
 def test_a_restart_that_a_killed_run_had_no_time_for_is_made_up_for(site: Lab) -> None:
     """A run that dies between writing a file and its handler leaves the file new and what was started with old."""
     units = ("valkey-server", "prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
