@@ -40,15 +40,17 @@ class KeyboardPlayer:
                 self.events.append(data)
                 self.state = apply(self.state, event_from_json(data))
 
-    def play(self, *, until: str, within_s: float) -> None:
-        """Plays until an event of that kind, from now on, has arrived."""
+    def play(self, *others: "KeyboardPlayer", until: str, within_s: float) -> None:
+        """Plays, as others do beside it, until an event of that kind, from now on, has arrived."""
         deadline = time.monotonic() + within_s
         start = len(self.events)
         while not any(event["k"] == until for event in self.events[start:]):
             assert time.monotonic() < deadline, f"no {until} within {within_s} s; state: {self.state}"
-            self._hold(self._key())
+            for player in (self, *others):
+                player._hold(player._key())
             self.page.wait_for_timeout(15)
-        self._hold(None)
+        for player in (self, *others):
+            player._hold(None)
 
     def _key(self) -> str | None:
         state = self.state
