@@ -44,7 +44,7 @@ def end(process: Program, *, grace_s: float = GRACE_S) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=GRACE_S)
     deadline = time.monotonic() + GRACE_S  # a busy machine takes its time to end what was killed
-    while any(_began(pid) == began and _stat(pid)[:1] != ["Z"] for pid, began in doomed.items()):
+    while alive(doomed):
         if time.monotonic() > deadline:
             break
         time.sleep(0.01)
@@ -67,6 +67,11 @@ def descendants(pid: int) -> dict[int, int]:
     for parent in found:
         found += children.get(parent, [])
     return {each: began for each in found[1:] if (began := _began(each))}
+
+
+def alive(processes: dict[int, int]) -> list[int]:
+    """Which of what `descendants` found have not ended."""
+    return [pid for pid, began in processes.items() if _began(pid) == began and _stat(pid)[:1] != ["Z"]]
 
 
 def _stat(pid: int) -> list[str]:

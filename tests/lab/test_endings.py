@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ENVIRONMENT, ROOT, Lab
-from tests.processes import descendants, started
+from tests.processes import alive, descendants, started
 
 COUNT = int(os.environ.get("MATCHPOINT_ENDINGS") or 4)
 SEED = os.environ.get("MATCHPOINT_SEED") or str(random.randrange(10**6))
@@ -31,7 +31,7 @@ def ends() -> Iterator[list[float]]:
     took: list[float] = []
     yield took
     if took:
-        print(f"\nseed {SEED}: {len(took)} endings, the slowest took {max(took):.1f} s")  # noqa: T201
+        print(f"\nseed {SEED}: {len(took)} endings, the slowest took {max(took):.1f} s")  # noqa: T201 - for who asks with -s
 
 
 def what(folder: Path, number: int = 0) -> list[str]:
@@ -81,25 +81,15 @@ def test_a_deploy_that_is_told_to_end_does(
     assert took < WITHIN_S, f"{moment}: {said}"
     stays = "The deploy lock stays on mp1" in said
     locked = lock_of(site) not in ("", before)
-    print(f"{moment}: {took:.1f} s{', ended before' if has_ended else ''}{', the lock stays' if locked else ''}")  # noqa: T201
+    print(f"{moment}: {took:.1f} s{', ended before' if has_ended else ''}{', the lock stays' if locked else ''}")  # noqa: T201 - for who asks with -s
     assert locked == stays, f"{moment}: {said}"
-    left = [pid for pid, since in all_of_it.items() if began_at(pid) == since]
-    assert not left, f"{moment}: {left}"
+    assert not (left := alive(all_of_it)), f"{moment}: {left}"
     if not has_ended:
         ends.append(took)
 
 
 def lock_of(site: Lab) -> str:
     return site.run("mp1", "cat /run/matchpoint/deploy.lock 2>/dev/null || true")
-
-
-def began_at(pid: int) -> int:
-    """When a process began, 0 when it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] == "Z" else int(fields[19])
 
 
 def test_the_next_deploy_finds_nothing_in_its_way(site: Lab) -> None:

@@ -53,5 +53,6 @@ class CallbackModule(CallbackBase):
                 plugins.get(name, class_only=True)
 
     def v2_playbook_on_play_start(self, play) -> None:
+        # Else a collection in a task's process would touch, and so copy, all of this one's memory
         gc.collect()
         gc.freeze()

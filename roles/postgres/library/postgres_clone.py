@@ -52,12 +52,12 @@ class Clone:
     def copy(self) -> None:
         """Everything of the primary, up to the moment when the copy ended."""
         if self.state(UNIT) in ("inactive", "failed"):
-            shutil.rmtree(self.incoming, ignore_errors=True)
+            shutil.rmtree(self.incoming, ignore_errors=True)  # there may be none; pg_basebackup refuses what stays
             self.begin()
         while self.state(UNIT) not in ("inactive", "failed"):
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # systemd tells the end of a unit to whoever started it, which may have been another run
         if not (self.incoming / "standby.signal").exists():
-            shutil.rmtree(self.incoming, ignore_errors=True)
+            shutil.rmtree(self.incoming, ignore_errors=True)  # why it failed is told; the next copy begins with this
             said = " ".join(self.log.read_text(errors="replace")[-1500:].split()) if self.log.exists() else ""
             self.module.fail_json(msg=f"pg_basebackup failed, {self.data} is as it was: {said or 'it was ended'}")
 

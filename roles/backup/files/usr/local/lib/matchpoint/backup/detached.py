@@ -65,7 +65,7 @@ def begin(settings: Settings, target: str) -> dict[str, Any]:
 def wait(settings: Settings) -> dict[str, Any]:
     """What the restore came to, when it has. Raises RefusedError with why it came to nothing."""
     while is_running():
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # systemd tells the end of a unit to whoever started it, and that connection may be gone
     last = answer(settings)
     if "fault" in last:
         raise RefusedError(last["fault"])

@@ -131,7 +131,8 @@ def restore(settings: Settings, target: str) -> dict[str, Any]:
         settings.data.rename(aside)
     else:  # left by a restore that was killed, which writes that file last: the data are what was kept then
         aside = older.pop()
-        shutil.rmtree(settings.data, ignore_errors=True)
+        if settings.data.exists():  # it may have been killed before it made that folder
+            shutil.rmtree(settings.data)
     try:
         make_folder(settings.data)
         options = ["--type=time", f"--target={target}", "--target-action=promote"] if target else []
