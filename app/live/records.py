@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Self
 
 import engine
 from engine import UnknownSchema
-from live.canary import PREFIX as CANARY
+from live.protocol.canary import PREFIX as CANARY
 
 __all__ = ["SCHEMA", "FinishedMatch", "Handover", "MatchSpec", "PlayerSpec", "Players", "Snapshot", "UnknownSchema"]
 

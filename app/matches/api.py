@@ -13,10 +13,10 @@ from django.urls import reverse
 from redis.exceptions import RedisError
 
 from accounts.players import Player, player_aget
-from live.canary import is_permission
 from live.directory import MatchOver, NoSuchMatch, NoWorker, get_directory
+from live.protocol.canary import is_permission
+from live.protocol.tokens import seat_token
 from live.records import UnknownSchema
-from live.tokens import seat_token
 from matches.limits import Limit
 from matches.models import Match
 from matches.rules import CANARY_REQUEST, BadRequest, MatchRequest

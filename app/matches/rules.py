@@ -41,5 +41,5 @@ class MatchRequest:
         return cls(mode=mode, level=level, points=points)
 
 
-# What the canary plays (live.canary): one point between two bots
+# What the canary plays (live.protocol.canary): one point between two bots
 CANARY_REQUEST = MatchRequest(mode="friend", level=None, points=1, is_canary=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from accounts.models import User
     from accounts.players import Player
-    from live.leases import Standing
+    from live.directory.model import Standing
     from live.records import MatchSpec
 
 Summary = dict[str, Any]

@@ -32,8 +32,8 @@ async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec
 
     Raises what live.directory raises when Valkey is away or no worker is alive.
     """
-    from live.canary import PREFIX
     from live.directory import get_directory
+    from live.protocol.canary import PREFIX
     from live.records import MatchSpec, PlayerSpec
 
     creator = PlayerSpec(side=0, kind="human", identity=player.identity, name=player.name)
@@ -95,7 +95,7 @@ def match_finish(*, record: "FinishedMatch") -> bool:
 
 def _canaries_forget(*, before: datetime) -> None:
     """Remove what canaries have played: it has been looked at."""
-    from live.canary import PREFIX
+    from live.protocol.canary import PREFIX
 
     old = Match.objects.filter(finished_at__lt=before, finished_at__gt=before - CANARY_LOOKED_FOR)
     old.filter(public_id__regex=rf"^{PREFIX}[A-Za-z0-9]{{12}}$").delete()

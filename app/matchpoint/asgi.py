@@ -18,7 +18,7 @@ async def unknown_socket(scope: dict[str, Any], receive: Any, send: Any) -> None
 
 def build_application() -> ProtocolTypeRouter:
     http = get_asgi_application()
-    from live.socket import match_socket  # needs the settings, which the line above has loaded
+    from live.transport.socket import match_socket  # needs the settings, which the line above has loaded
 
     route: Any = re_path  # typed for views, and these are ASGI applications
     sockets = URLRouter(

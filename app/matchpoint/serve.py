@@ -3,7 +3,7 @@
 `web` serves pages, `live` owns matches as worker `<MATCHPOINT_HOST>-<port>`, `all` does both (`manage.py play`).
 Metrics are on port + 10000, answered by a thread, so that they can be read while the event loop is stuck. SIGTERM and
 SIGINT stop the process in order and within `STOP_SECONDS`: not ready, no new match, each match handed over to another
-worker between two rallies (live.drain), sockets closed, running requests finished.
+worker between two rallies (live.worker.drain), sockets closed, running requests finished.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def serve(role: str, *, port: int, bind: str = "127.0.0.1", metrics: bool = True
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "matchpoint.settings")
 
-    from live.server import Server
+    from live.transport.server import Server
     from matchpoint.asgi import application  # loads the settings
 
     process = _Process(role, port)
@@ -98,7 +98,7 @@ def _serve_metrics(bind: str, port: int) -> None:
 
 
 class Stoppable(Protocol):
-    """What the process needs of `live.server.Server`; importing that would make the event loop."""
+    """What the process needs of `live.transport.server.Server`; importing that would make the event loop."""
 
     async def finish_requests(self, seconds: float, *, last_call: float = 0.0) -> None: ...
 
@@ -133,10 +133,10 @@ class _Process:
 
         from django.conf import settings
 
-        from live import worker as live_worker
         from live.clock import LoopClock
         from live.directory import get_directory
-        from live.results import ResultWriter
+        from live.worker import worker as live_worker
+        from live.worker.results import ResultWriter
 
         worker = live_worker.Worker(
             worker_name(self._port),
@@ -160,7 +160,7 @@ class _Process:
         self._spawn(self._stop(server), server)
 
     async def _stop(self, server: Stoppable) -> None:
-        from live.worker import installed
+        from live.worker.worker import installed
 
         logger.info("stopping", extra={"role": self._role, "port": self._port})
         # A thread that hangs in the database must not hold up the process: what it writes is in the spool. It is

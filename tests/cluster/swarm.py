@@ -44,8 +44,8 @@ from typing import Any, Final
 import uvloop
 
 import engine
-from live.bot_player import Player, play_together
-from live.bot_site import TIMEOUT_S, Failure, Over, Seat, Site, Unavailable
+from live.bot.player import Player, play_together
+from live.bot.site import TIMEOUT_S, Failure, Over, Seat, Site, Unavailable
 
 NO_HANDSHAKE: Final = -1
 SILENCE_S: Final = 2.0  # pongs come every second

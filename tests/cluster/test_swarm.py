@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from live.bot_site import Site
+from live.bot.site import Site
 from tests.cluster.judge import Report, Run, Stored, faults, pauses, percentile, report, resumed
 from tests.cluster.load import undisturbed, unnoticed
 from tests.cluster.swarm import Log, Visitor

@@ -14,9 +14,9 @@ from redis.exceptions import ConnectionError as ValkeyConnectionError
 import engine
 from accounts.models import User
 from live import directory
-from live.canary import permission
+from live.protocol.canary import permission
+from live.protocol.tokens import seat_token_read
 from live.records import FinishedMatch, MatchSpec, Snapshot
-from live.tokens import seat_token_read
 from matches.services import match_finish
 
 Record = Callable[..., FinishedMatch]

@@ -16,13 +16,13 @@ import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 
 import engine
-from live import worker as live_worker
 from live.clock import SECOND
 from live.directory import Directory
+from live.protocol.tokens import seat_token
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
-from live.results import ResultWriter
-from live.tokens import seat_token
-from live.worker import Worker
+from live.worker import worker as live_worker
+from live.worker.results import ResultWriter
+from live.worker.worker import Worker
 
 ORIGIN = "http://testserver"
 BEGIN = datetime(2026, 1, 1, 12, tzinfo=UTC)

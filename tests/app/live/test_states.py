@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from live.leases import NoWorker
+from live.directory.model import NoWorker
+from live.protocol.tokens import seat_token
 from live.records import SCHEMA, FinishedMatch, UnknownSchema
-from live.tokens import seat_token
 
 FOLDER = Path(__file__).parent / "states"
 STATES: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.app.live.test_process import Site
+from tests.app.live.transport.test_process import Site
 from tests.processes import end, run
 
 from .edge import ALIAS, NAME, Edge, edge

@@ -9,9 +9,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from redis.exceptions import RedisError
 
-from live.bot_site import Failure
+from live.bot.probe import probe
+from live.bot.site import Failure
 from live.directory import get_directory
-from live.probe import probe
 from matchpoint.serve import worker_name
 
 TIMEOUT_S = 20.0

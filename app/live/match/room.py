@@ -1,0 +1,158 @@
+"""Who is in a match: its two seats, those who watch, and what all of them are told, and when."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+import engine
+from live.match.latency import LatencyMeter
+from live.match.seat import Seat
+from live.protocol import codec
+from live.records import MatchSpec
+from live.transport.connection import Connection
+
+OWNER_BYTES: Final = 8
+RESUME_EVENTS: Final = 256  # a client that missed more gets a key frame
+WATCHERS_MAX: Final = 100  # of a match: what is told to all of them delays the players
+
+
+class Room:
+    """The sockets of one match. `now` is match time (µs).
+
+    Each owner of a match has an id, which it tells with the welcome: what a client holds is known by whose events they
+    are and how many, not by what was sent to it and may never have arrived.
+    """
+
+    def __init__(self, spec: MatchSpec, grace_max: int, now: Callable[[], int]) -> None:
+        self.owner = secrets.token_hex(OWNER_BYTES)
+        left, right = spec.players
+        self.seats = (Seat(0, left, LatencyMeter(grace_max)), Seat(1, right, LatencyMeter(grace_max)))
+        self.expected: set[int] = set()  # sides that were here a moment ago, at another worker: on their way
+        self._watchers: set[Connection] = set()
+        self._shared: tuple[str, int] | None = None  # the owner before, and the last version that both have told
+        self._held: list[str] | None = None
+        self._now = now
+
+    def succeed(self, owner: str, version: int) -> None:
+        """The timeline up to `version` is that of another owner, which may have told more since."""
+        self._shared = (owner, version)
+
+    def expect(self, present: tuple[bool, bool]) -> None:
+        """Whoever was here a moment ago, at another worker, is on the way."""
+        self.expected = {side for side, is_present in enumerate(present) if is_present}
+
+    def _holds(self, connection: Connection, version: int) -> int:
+        """Up to which version a client that holds `version` holds this timeline, and not that of a former owner."""
+        if connection.told_by == self.owner:
+            return version
+        owner, shared = self._shared or ("", 0)
+        return version if connection.told_by == owner and version <= shared else 0
+
+    def seat_of(self, connection: Connection) -> Seat | None:
+        return next((seat for seat in self.seats if seat.connection is connection), None)
+
+    def audience(self) -> list[Connection]:
+        """Every socket: players first."""
+        return [*(seat.connection for seat in self.seats if seat.connection is not None), *self._watchers]
+
+    def enter(self, connection: Connection, side: int | None, version: int) -> None:
+        """Let a socket in. The newest socket of a player wins; `side` None watches. Refused with 4429."""
+        if side is None:
+            if len(self._watchers) >= WATCHERS_MAX:
+                raise codec.Refused(4429, "too many watch this match")
+            self._watchers.add(connection)
+            return
+        seat = self.seats[side]
+        self.expected.discard(side)
+        if seat.connection is not None:
+            seat.connection.close(4409)
+        seat.connection = connection
+        seat.meter.line_measured(connection.line_rtt)
+        if version == 0:
+            seat.last_seq = 0  # a page that was loaded anew counts its inputs anew
+
+    def welcome(
+        self,
+        connection: Connection,
+        spec: MatchSpec,
+        state: engine.MatchState,
+        timeline: list[dict[str, Any]],
+        version: int,
+    ) -> None:
+        """Bring a socket up to date: by the events that it missed if they are few, else by a key frame."""
+        held = self._holds(connection, version)
+        resumes = 0 < held <= state.version <= held + RESUME_EVENTS
+        seat = self.seat_of(connection)
+        frame = codec.welcome(
+            protocol=connection.protocol,
+            match_id=spec.id,
+            owner=self.owner,
+            side=seat.side if seat else None,
+            players=spec.players,
+            rules=state.rules,
+            now=self._now(),
+            state=None if resumes else state,
+        )
+        connection.send("welcome", frame)
+        if resumes and version < state.version:
+            connection.send("ev", codec.events(timeline[version:]))
+        for other in self.seats:
+            if other is not seat and other.player is not None and other.side not in self.expected:
+                connection.send("peer", self._peer(other))
+
+    def leave(self, connection: Connection) -> Seat | None:
+        """The socket is gone; answers with the seat that it leaves empty."""
+        self._watchers.discard(connection)
+        seat = self.seat_of(connection)
+        if seat is not None:
+            seat.connection = None
+        return seat
+
+    def broadcast(self, kind: str, frame: str) -> None:
+        for connection in self.audience():
+            connection.send(kind, frame)
+
+    def announce(self, events: list[dict[str, Any]]) -> None:
+        """Tell everybody of events, now or when those before them are told."""
+        frame = codec.events(events)
+        if self._held is None:
+            self.broadcast("ev", frame)
+        else:
+            self._held.append(frame)
+
+    @property
+    def is_holding(self) -> bool:
+        return self._held is not None
+
+    def hold(self) -> None:
+        """Keep events back until `release`."""
+        if self._held is None:
+            self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held or [], None
+        for frame in held:
+            self.broadcast("ev", frame)
+
+    def tell_presence(self, seat: Seat) -> None:
+        """Tell the others how the player of `seat` is connected."""
+        frame = self._peer(seat)
+        for connection in self.audience():
+            if connection is not seat.connection:
+                connection.send("peer", frame)
+
+    def _peer(self, seat: Seat) -> str:
+        rtt = seat.meter.rtt
+        return codec.peer(
+            side=seat.side,
+            online=seat.present,
+            ping_ms=None if rtt is None else rtt // 1000,
+            grace_ms=seat.away_left(self._now()) // 1000,
+        )
+
+    def close(self, code: int, *, moved: bool = False) -> None:
+        """Close every socket with `code`. `moved`: ask them to take their seats again first."""
+        for connection in self.audience():
+            if moved:
+                connection.send("move", codec.move())
+            connection.close(code)

@@ -1,0 +1,144 @@
+"""One open match socket: an outbox with limits and a single writer, a budget for what comes in, one way to close."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from live import metrics
+from live.clock import SECOND, Clock
+from live.protocol import codec
+
+logger = logging.getLogger(__name__)
+
+OUTBOX_MESSAGES: Final = 64
+OUTBOX_BYTES: Final = 32 * 1024
+CLOSE_US: Final = 1 * SECOND  # for the last frames of a socket that closes
+INPUT_BURST: Final = 60
+INPUT_RATE: Final = 30  # messages a second
+CONSUMER: Final = "match"
+
+AsgiSend = Callable[[dict[str, Any]], Awaitable[None]]
+
+_REASONS: Final = {
+    1000: "over",
+    1001: "timeout",
+    1009: "protocol",
+    1012: "server_shutdown",
+    4408: "timeout",
+    **dict.fromkeys((4400, 4401, 4403, 4404, 4409, 4426, 4429), "protocol"),
+}
+
+
+class Budget:
+    """A token bucket over messages of one socket."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tokens = float(INPUT_BURST)
+        self._filled_at = clock.now()
+
+    def spend(self) -> bool:
+        """Whether one more message is within the limits."""
+        now = self._clock.now()
+        self._tokens = min(INPUT_BURST, self._tokens + (now - self._filled_at) * INPUT_RATE / SECOND)
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Connection:
+    """The server's end of a socket that is open. `send` and `close` never block and never raise.
+
+    `rtt` answers with the last round trip (µs) that the server itself has measured, or None.
+    """
+
+    def __init__(self, send: AsgiSend, clock: Clock, rtt: Callable[[], int | None]) -> None:
+        self._send = send
+        self._clock = clock
+        self._queue: deque[str] = deque()
+        self._queued_bytes = 0
+        self._wakeup = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._close_code: int | None = None
+        self.rtt = rtt
+        self.on_close: Callable[[], None] = lambda: None  # called soon after `close`, never inside it
+        self.budget = Budget(clock)
+        self.seen_at = clock.now()
+        self.identity = ""
+        self.protocol = 0
+        self.line_rtt: int | None = None  # (µs) as the kernel of the edge has measured it when the socket opened
+        self.told_by = ""  # the owner whose events the client holds
+
+    @property
+    def closing(self) -> bool:
+        return self._close_code is not None
+
+    @property
+    def close_reason(self) -> str:
+        """Why the socket ended, as the metric has it."""
+        return "client" if self._close_code is None else _REASONS.get(self._close_code, "error")
+
+    def start(self) -> asyncio.Task[None]:
+        """Start the writer; it ends after the close frame, or when it is cancelled because the peer has gone."""
+        self._writer = asyncio.create_task(self._write(), name="match-socket-writer")
+        self._writer.add_done_callback(_report)
+        return self._writer
+
+    def send(self, kind: str, frame: str) -> None:
+        """Queue a frame; a reader that lets the outbox overflow is closed with 4408. `kind` is for the metrics."""
+        if self.closing:
+            return
+        full = len(self._queue) >= OUTBOX_MESSAGES or self._queued_bytes + len(frame) > OUTBOX_BYTES
+        if full and self._queue:
+            self._queue.clear()
+            self.close(4408)
+            self._stop_writing()
+            return
+        self._queue.append(frame)
+        self._queued_bytes += len(frame)
+        self._wakeup.set()
+        metrics.sent[kind].inc()
+
+    def refuse(self, refused: codec.Refused) -> None:
+        """Say why, and close."""
+        self.send("error", codec.error(refused.code, refused.detail))
+        self.close(refused.code)
+
+    def close(self, code: int) -> None:
+        """Close with `code` after the frames that are queued; the first code wins."""
+        if self.closing:
+            return
+        self._close_code = code
+        self._wakeup.set()
+        asyncio.get_running_loop().call_soon(lambda: self.on_close())
+        self._clock.call_at(self._clock.now() + CLOSE_US, self._stop_writing)
+
+    def _stop_writing(self) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+
+    async def _write(self) -> None:
+        try:
+            while self._queue or not self.closing:
+                if not self._queue:
+                    self._wakeup.clear()
+                    await self._wakeup.wait()
+                    continue
+                frame = self._queue.popleft()
+                self._queued_bytes -= len(frame)
+                await self._send({"type": "websocket.send", "text": frame})
+        finally:
+            if self._close_code is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_US / SECOND):
+                        await self._send({"type": "websocket.close", "code": self._close_code})
+
+
+def _report(writer: asyncio.Task[None]) -> None:
+    if not writer.cancelled() and writer.exception() is not None:
+        logger.error("socket writer failed", exc_info=writer.exception())

@@ -1,0 +1,199 @@
+"""Daphne with what the match sockets need and it lacks: output back-pressure, measured round trips, a clean stop.
+
+Importing this module makes the event loop (Daphne does that at import), so choose its policy before.
+"""
+
+import asyncio
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from autobahn.exception import Disconnected
+from daphne.http_protocol import HTTPFactory
+from daphne.server import Server as DaphneServer
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.internet import defer
+from twisted.web.http import HTTPChannel
+
+from live.protocol.codec import MESSAGE_BYTES
+from live.transport.socket import RTT_EXTENSION
+
+FRAME_BYTES: Final = 4096
+WRITE_BUFFER_BYTES: Final = 16 * 1024  # unsent bytes of a socket before its writer has to wait
+PING_TAG: Final = b"rtt "
+# What edges let through of what players send (cookies of 16 KiB, addresses of 8) and what they add, with room for more
+HEADERS_BYTES: Final = 48 * 1024
+HEADERS_MAX: Final = 500
+TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 55\r\nConnection: close\r\n\r\n"
+    b"The headers are too large: clear this site's cookies.\r\n"
+)
+
+
+_HTTPChannel: Any = HTTPChannel  # Twisted has types for a part of it
+
+
+class Channel(_HTTPChannel):  # type: ignore[misc]  # as above
+    """A connection whose requests may be as large as nginx lets them be, and which says so of those that are larger.
+
+    Twisted closes such a connection at once. nginx, which is sending still, takes that for a worker that died, and
+    asks the next one. So the headers are read to their end before they are refused.
+    """
+
+    MAX_LENGTH = totalHeadersSize = HEADERS_BYTES
+    maxHeaders = HEADERS_MAX
+    _refused: bytes | None = None  # what came last of headers that are too large
+
+    def lineReceived(self, line: bytes) -> None:
+        size, count = self._receivedHeaderSize + len(line), self._receivedHeaderCount + 1
+        if line and (size > self.totalHeadersSize or count >= self.maxHeaders):
+            self._refuse()
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse()
+        self.rawDataReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._refused is None:
+            super().rawDataReceived(data)
+            return
+        self._refused += data
+        if b"\r\n\r\n" in self._refused:
+            self.transport.write(TOO_LARGE)
+            self.loseConnection()
+        self._refused = self._refused[-3:]
+
+    def _refuse(self) -> None:
+        self._refused = b"\r\n"  # of the line that was one too many
+        self.setRawMode()
+
+
+class _Flow:
+    """A Twisted push producer: told when the buffer is full and when it has room. The app's `send` waits for it."""
+
+    def __init__(self) -> None:
+        self.has_room = asyncio.Event()
+        self.has_room.set()
+
+    def pauseProducing(self) -> None:
+        self.has_room.clear()
+
+    def resumeProducing(self) -> None:
+        self.has_room.set()
+
+    def stopProducing(self) -> None:
+        self.has_room.set()
+
+
+class MatchpointProtocol(WebSocketProtocol):  # type: ignore[misc]  # Daphne has no types
+    """A WebSocket whose writer can be made to wait, and whose round trip the server knows."""
+
+    def onConnect(self, request: Any) -> Any:
+        self.flow = _Flow()
+        self._rtt: int | None = None
+        self.failByDrop = False  # say why: a browser cannot tell a dropped connection from a lost one
+        return super().onConnect(request)
+
+    def onOpen(self) -> None:
+        # The HTTP protocol that did the handshake was the transport's producer until now.
+        self.transport.unregisterProducer()
+        self.transport.bufferSize = WRITE_BUFFER_BYTES
+        self.transport.registerProducer(self.flow, True)
+        super().onOpen()
+
+    def serverClose(self, code: int | None = None) -> None:
+        # Autobahn's own method refuses the codes that RFC 6455 gives to servers, such as 1001 and 1012.
+        self.sendCloseFrame(code=1000 if code is None else code)
+
+    def rtt(self) -> int | None:
+        """The last measured round trip (µs), or None; starts the next measurement."""
+        if self.state == self.STATE_OPEN:
+            self.sendPing(PING_TAG + struct.pack(">Q", time.monotonic_ns()))
+        return self._rtt
+
+    def onPong(self, payload: bytes) -> None:
+        if payload.startswith(PING_TAG) and len(payload) == len(PING_TAG) + 8:
+            (sent,) = struct.unpack(">Q", payload[len(PING_TAG) :])
+            self._rtt = max(0, time.monotonic_ns() - sent) // 1000
+
+
+class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
+    """Daphne's server. `failed` is set when it could not listen."""
+
+    def __init__(self, application: Any, *, endpoint: str, ready: Callable[[], None]) -> None:
+        super().__init__(
+            application,
+            endpoints=[endpoint],
+            signal_handlers=False,  # the process stops in its own order
+            ready_callable=ready,
+            websocket_max_message_size=MESSAGE_BYTES,
+            websocket_max_frame_size=FRAME_BYTES,
+            server_name="matchpoint",
+        )
+        self.failed = ""
+        self._ports: list[Any] = []
+        self._is_stopping = False
+
+    def run(self) -> None:
+        WebSocketFactory.protocol = MatchpointProtocol
+        HTTPFactory.protocol = Channel
+        super().run()
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, MatchpointProtocol):
+            scope["extensions"] = {RTT_EXTENSION: protocol.rtt}
+        return super().create_application(protocol, scope)
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        if self._is_stopping and message["type"] == "http.response.start":
+            # Edges keep connections open for more requests, and must not send one just when we close.
+            message = {**message, "headers": [*message.get("headers", ()), (b"Connection", b"close")]}
+        with suppress(Disconnected):  # the peer went between its last frame and Daphne's notice of it
+            await super().handle_reply(protocol, message)
+        if message["type"] == "websocket.send" and isinstance(protocol, MatchpointProtocol):
+            await protocol.flow.has_room.wait()
+
+    def listen_success(self, port: Any) -> None:
+        self._ports.append(port)
+        super().listen_success(port)
+
+    async def finish_requests(self, seconds: float, *, last_call: float = 0.0) -> None:
+        """Accept no connection any more, and wait for the HTTP requests that run, but not for ever.
+
+        For `last_call` seconds connections that are kept open may bring one more request. It is answered, and told that
+        the connection ends with it.
+        """
+        self._is_stopping = True
+        for port in self._ports:
+            port.stopListening()
+        if last_call:
+            await asyncio.sleep(last_call)
+        requests = self._running(MatchpointProtocol, is_kind=False)
+        if requests:
+            await asyncio.wait(requests, timeout=seconds)
+
+    def _running(self, kind: type, *, is_kind: bool) -> list[asyncio.Task[None]]:
+        """The applications that run behind protocols that are, or are not, of a kind."""
+        return [
+            task
+            for protocol, details in self.connections.items()
+            if isinstance(protocol, kind) is is_kind
+            and (task := details.get("application_instance")) is not None
+            and not task.done()
+        ]
+
+    def listen_error(self, failure: Any) -> None:
+        self.failed = failure.getErrorMessage()
+        self.stop()
+
+    def kill_all_applications(self) -> Any:
+        """Cancel what still runs. Daphne's own version fails on connections whose application has been reaped."""
+        running = self._running(object, is_kind=True)
+        for task in running:
+            task.cancel()
+        return defer.Deferred.fromFuture(asyncio.gather(*running, return_exceptions=True)) if running else None

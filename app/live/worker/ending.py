@@ -1,0 +1,95 @@
+"""The end of a match: its result goes to the database, and only then the directory forgets the match."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from redis.exceptions import RedisError
+
+from live.directory import Directory, Fenced, NoSuchMatch
+from live.match.owner import MatchOwner
+from live.match.timeline import abandoned
+from live.records import FinishedMatch
+from live.worker.outbox import Calls
+from live.worker.results import RETRY_SECONDS, ResultWriter
+
+logger = logging.getLogger(__name__)
+
+
+class Ending:
+    """The matches of one worker that are over. `running` are those of which the directory does not know it yet.
+
+    Whoever calls `end` puts the match there first, so that nobody takes it up again before that runs.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        results: ResultWriter,
+        *,
+        calls: Calls,
+        lost: Callable[[MatchOwner], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._directory = directory
+        self._results = results
+        self._calls = calls
+        self._lost = lost
+        self._failed = failed
+        self.running: set[str] = set()
+
+    async def end(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
+        """Store the result, if there is one, and tell the directory. That of a stale owner counts for nothing."""
+        if not await self._still_owns(owner):
+            self.running.discard(owner.spec.id)
+            self._lost(owner)
+            return
+        is_saved = record is None
+        while record is not None:
+            try:
+                is_saved = await self._results.write(record)
+                break
+            except Exception:
+                logger.exception("result neither saved nor spooled", extra={"match": owner.spec.id})
+                await asyncio.sleep(RETRY_SECONDS)
+        self._calls.ask(owner, "done", partial(self._done, owner, is_saved=is_saved))
+
+    async def retry(self) -> None:
+        """Try results again that wait in the spool, and tell the directory of those that are safe now."""
+        await self._results.retry()
+        for match_id in list(self._results.saved_late):
+            try:
+                await self._directory.match_recorded(match_id)
+            except (RedisError, TimeoutError) as error:
+                self._failed(error)
+                return
+            self._results.saved_late.remove(match_id)
+        try:
+            await self.rescue()
+        except (RedisError, TimeoutError) as error:
+            self._failed(error)
+
+    async def rescue(self) -> None:
+        """Store results that Valkey still has and whose host may be lost. Raises redis' errors."""
+        for overdue in await self._directory.results_overdue():
+            record = abandoned(overdue.spec, overdue.snapshot)
+            logger.warning("result of another host rescued", extra={"match": overdue.spec.id})
+            if record is None or await self._results.write(replace(record, epoch=overdue.epoch)):
+                await self._directory.match_recorded(overdue.spec.id)
+
+    async def _done(self, owner: MatchOwner, *, is_saved: bool) -> None:
+        call = self._directory.match_done if is_saved else self._directory.match_result_waits
+        with suppress(Fenced, NoSuchMatch):
+            await call(owner.spec.id, epoch=owner.epoch)
+        self.running.discard(owner.spec.id)
+
+    async def _still_owns(self, owner: MatchOwner) -> bool:
+        """Also true when the directory does not answer: then nobody else can have been given the match."""
+        try:
+            return await self._directory.match_is_owned(owner.spec.id, epoch=owner.epoch)
+        except (RedisError, TimeoutError) as error:
+            self._failed(error)
+            return True

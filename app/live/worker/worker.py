@@ -1,0 +1,407 @@
+"""One live worker: the matches that it owns, its leases in the directory, and the way of results to the database.
+
+Owners are synchronous; what they ask of the directory is kept (live.worker.outbox) and tried until it succeeds. So a
+Valkey that is away for a while stops no rally.
+"""
+
+import asyncio
+import logging
+import secrets
+import string
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from redis.exceptions import RedisError
+
+from live import metrics
+from live.clock import SECOND, Clock
+from live.directory import WORKER_SECONDS, Claim, Directory, DirectoryError, NoSuchMatch, Unreadable
+from live.match.owner import MatchOwner
+from live.match.timeline import abandoned
+from live.protocol.codec import Refused
+from live.protocol.tokens import SeatClaim
+from live.records import FinishedMatch, MatchSpec, Snapshot, UnknownSchema
+from live.transport.connection import Connection
+from live.worker.drain import Drain
+from live.worker.ending import Ending
+from live.worker.outbox import Calls
+from live.worker.results import RETRY_SECONDS, ResultWriter
+from live.worker.takeover import Adoption
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS: Final = 1.0
+PROBE_SECONDS: Final = 0.1
+CRASHES_MAX: Final = 3  # of one match
+STOP_SECONDS: Final = 8.0  # after the drain
+CLOSE_SECONDS: Final = 2.0  # a socket is given one to say goodbye
+ID_ALPHABET: Final = string.ascii_letters + string.digits
+ID_LENGTH: Final = 12
+
+
+class Worker:
+    """The owners of this process. `name` is what the directory and the socket URLs call it."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        directory: Directory,
+        results: ResultWriter,
+        clock: Clock,
+        rng: Callable[[], float],
+        release: str = "dev",
+        is_reserve: bool = False,
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.connections: set[Connection] = set()
+        self._directory = directory
+        self.results = results
+        self._rng = rng
+        self.release = release
+        self._is_reserve = is_reserve
+        self._run = secrets.token_hex(8)  # tells this process from others under its name
+        self._owners: dict[str, MatchOwner] = {}
+        self._claims: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.calls = Calls(clock, lost=self._fenced, failed=self.directory_failed)
+        self.ending = Ending(directory, results, calls=self.calls, lost=self.lost, failed=self.directory_failed)
+        self._drain: Drain | None = None
+        self._adoption = Adoption(name, directory=directory, clock=clock, adopt=self._adopt)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        self._beat_at = clock.now()
+        self._crashes: Counter[str] = Counter()
+        self._is_cut_off = False  # the directory did not answer the last time
+
+    @property
+    def is_draining(self) -> bool:
+        return self._drain is not None
+
+    @property
+    def owners(self) -> Mapping[str, MatchOwner]:
+        return self._owners
+
+    # Sockets
+
+    async def owner_for(self, claim: SeatClaim) -> MatchOwner:
+        """The owner of the claimed match, made or taken over if need be. Refused (4401, 4404, 1012)."""
+        lock = self._claims.setdefault(claim.match_id, asyncio.Lock())
+        try:
+            async with lock:
+                owner = self._owners.get(claim.match_id) or await self._take(claim.match_id)
+                if claim.side is not None and owner.spec.players[claim.side] is None:
+                    await self._refresh(owner, claim.side)
+        except Unreadable as error:
+            raise Refused(1012, "the match is for another server") from error
+        except DirectoryError as error:
+            raise Refused(4404, "no such match here") from error
+        except (RedisError, TimeoutError) as error:
+            self.directory_failed(error)
+            raise Refused(1012, "the directory cannot be reached") from error
+        if owner.is_stopped:  # while the directory was asked
+            raise Refused(1012, "the match has moved")
+        if claim.side != owner.spec.side_of(claim.identity):
+            raise Refused(4401, "the seat belongs to somebody else")
+        return owner
+
+    async def _take(self, match_id: str) -> MatchOwner:
+        if match_id in self.ending.running:
+            raise NoSuchMatch(match_id)
+        if self.is_draining:
+            await self._directory.match_pass_on(match_id, worker=self.name)
+            raise Refused(1012, "this worker is about to stop")
+        await self.calls.flush()  # an owner before this one may have left a boundary behind
+        claim = await self._claim(match_id)
+        owner = MatchOwner(
+            claim.spec, epoch=claim.epoch, clock=self.clock, rng=self._rng, hooks=self, snapshot=claim.snapshot
+        )
+        self._owners[match_id] = owner
+        if claim.snapshot is not None:
+            is_planned = claim.snapshot.handover is not None
+            if not is_planned:
+                metrics.takeovers.inc()
+            logger.info("match taken over", extra={"match": match_id, "epoch": claim.epoch, "planned": is_planned})
+        if owner.is_over:  # its owner died between the last point and the result
+            self.finished(owner, owner.record())
+        self._count()
+        return owner
+
+    async def _claim(self, match_id: str) -> Claim:
+        try:
+            return await self._directory.match_claim(match_id, worker=self.name)
+        except UnknownSchema as error:
+            other = await self._directory.match_pass_on(match_id, worker=self.name)
+            logger.warning("match of a newer release", extra={"match": match_id, "why": error, "passed_to": other})
+            raise Unreadable(match_id) from error
+
+    async def _adopt(self, match_id: str) -> None:
+        async with self._claims.setdefault(match_id, asyncio.Lock()):
+            if match_id not in self._owners and not self.is_draining:
+                await self._take(match_id)
+
+    async def _refresh(self, owner: MatchOwner, side: int) -> None:
+        spec = await self._directory.match_get(owner.spec.id)
+        player = spec.players[side] if spec else None
+        if player is not None:
+            owner.seat_player(player)
+
+    # What owners ask for (OwnerHooks)
+
+    def boundary(self, owner: MatchOwner, snapshot: Snapshot) -> None:
+        self.calls.ask(owner, "snapshot", partial(self._save, owner, snapshot))
+        if self._is_cut_off:
+            owner.kept()
+
+    def may_serve(self, owner: MatchOwner) -> bool:
+        if self._drain is None:
+            return True
+        self._drain.take(owner)
+        return False
+
+    def finished(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
+        self._crashes.pop(owner.spec.id, None)
+        self.ending.running.add(owner.spec.id)
+        self.spawn(self.ending.end(owner, replace(record, epoch=owner.epoch) if record else None))
+        self._count()
+
+    def rematch(self, owner: MatchOwner) -> None:
+        match_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+        spec = replace(_swapped(owner.spec), id=match_id, created_at=self.clock.wall().isoformat())
+        self.calls.ask(owner, "rematch", partial(self._rematch, owner, spec))
+
+    def closed(self, owner: MatchOwner) -> None:
+        self.calls.drop(owner, "rematch")
+        if self._forget(owner) and not owner.is_over:
+            self._release_soon(owner)
+
+    def _release_soon(self, owner: MatchOwner) -> None:
+        """Let go of a match; one that has begun is left for whoever finds it."""
+        release, keep = self._directory.match_release, owner.has_started
+        self.calls.ask(owner, "release", partial(release, owner.spec.id, epoch=owner.epoch, keep=keep))
+
+    def crashed(self, owner: MatchOwner, error: Exception) -> None:
+        logger.error("match crashed", exc_info=error, extra={"match": owner.spec.id})
+        metrics.crashes.inc()
+        self._forget(owner)
+        owner.stop(1012)
+        self._crashes[owner.spec.id] += 1
+        if self._crashes[owner.spec.id] >= CRASHES_MAX:  # its snapshot leads to the same failure again and again
+            metrics.matches_finished.labels(owner.spec.counted_as, "server_error").inc()
+            self.finished(owner, abandoned(owner.spec, owner.boundary))
+
+    def may_judge_absence(self) -> bool:
+        return self.clock.now() - self._beat_at < WORKER_SECONDS * SECOND
+
+    def may_tell(self) -> bool:
+        return self._is_cut_off or self.may_judge_absence()  # a Valkey that is down gives matches to nobody
+
+    def _fenced(self, owner: MatchOwner) -> None:
+        """A call found another owner; not news about a match that is being handed over."""
+        if self._owners.get(owner.spec.id) is owner and not owner.is_parting:
+            self.lost(owner)
+
+    def lost(self, owner: MatchOwner) -> None:
+        """Another worker has the match: nothing that happens here counts any more."""
+        logger.warning("match lost to another worker", extra={"match": owner.spec.id, "epoch": owner.epoch})
+        metrics.fenced.inc()
+        self._forget(owner)
+        owner.stop(1012, moved=True)
+
+    def handed_over(self, owner: MatchOwner, target: str | None) -> None:
+        """The match waits at `target`, or (None) for a worker that takes matches."""
+        self.calls.drop(owner)
+        self._forget(owner)
+        owner.kept()
+        owner.stop(1012, moved=target is not None)
+
+    def _restore(self, owner: MatchOwner) -> None:
+        logger.warning("match unknown to the directory", extra={"match": owner.spec.id, "epoch": owner.epoch})
+        restore = self._directory.match_restore
+        self.calls.ask(owner, "restore", partial(restore, owner.spec, worker=self.name, epoch=owner.epoch))
+        if owner.boundary is not None:
+            self.calls.drop(owner, "snapshot")
+            self.boundary(owner, owner.boundary)
+
+    def _forget(self, owner: MatchOwner) -> bool:
+        if self._owners.get(owner.spec.id) is not owner:
+            return False
+        del self._owners[owner.spec.id]
+        self._count()
+        return True
+
+    def _count(self) -> None:
+        metrics.matches_active.set(sum(not owner.is_over for owner in self._owners.values()))
+
+    # Calls to the outside world
+
+    async def _save(self, owner: MatchOwner, snapshot: Snapshot) -> None:
+        await self._directory.match_snapshot(owner.spec.id, epoch=owner.epoch, snapshot=snapshot)
+        owner.kept()
+
+    async def _rematch(self, owner: MatchOwner, spec: MatchSpec) -> None:
+        with suppress(ValueError):  # an earlier call got through, though its answer did not
+            await self._directory.match_create(spec)
+        owner.rematch_ready(spec.id)
+
+    async def beat(self) -> None:
+        """Renew the worker and its leases, and let go of matches that another worker owns by now."""
+        owned = {match_id: owner.epoch for match_id, owner in self._owners.items() if not owner.is_over}
+        asked_at = self.clock.now()  # from then on at the latest it counts
+        try:
+            beat = await self._directory.worker_beat(
+                self.name,
+                release=self.release,
+                draining=self.is_draining,
+                reserve=self._is_reserve,
+                owned=owned,
+                run=self._run,
+            )
+        except (RedisError, TimeoutError) as error:
+            self.directory_failed(error)
+            return
+        if self._is_cut_off:
+            self._is_cut_off = False
+            logger.info("directory is back", extra={"worker": self.name})
+        self._beat_at = asked_at
+        metrics.directory_beat.set_to_current_time()
+        for match_id in beat.lost | beat.forgotten:
+            owner = self._owners.get(match_id)
+            if owner is None or owner.is_over or owner.is_parting or owner.epoch != owned[match_id]:
+                continue
+            if match_id in beat.lost:
+                self.lost(owner)
+            else:
+                self._restore(owner)
+        # Beside the beat, which nothing may hold up: many orphans would cost the adopter its own key
+        if not self.is_draining and (self._looking is None or self._looking.done()):
+            self._looking = self.spawn(self._look_after_others())
+
+    async def _look_after_others(self) -> None:
+        try:
+            await self._adoption.look(self._owners.keys() | self.ending.running)
+        except (RedisError, TimeoutError) as error:
+            self.directory_failed(error)
+
+    def directory_failed(self, error: Exception) -> None:
+        """Count every failure, and log the first of a row."""
+        metrics.directory_errors.inc()
+        self._adoption.forget()
+        if not self._is_cut_off:
+            self._is_cut_off = True
+            logger.warning("directory unavailable", extra={"worker": self.name, "error": repr(error)})
+
+    # Life of the process
+
+    async def start(self) -> None:
+        """Announce the worker and start its background loops."""
+        await self.beat()
+        self._loops = [
+            asyncio.create_task(loop, name=name)
+            for name, loop in (
+                ("beat", _every(BEAT_SECONDS, self.beat)),
+                ("keep", self.calls.keep()),
+                ("results", _every(RETRY_SECONDS, self.ending.retry)),
+                ("probe", _probe_loop()),
+            )
+        ]
+        logger.info("worker started", extra={"worker": self.name, "release": self.release})
+
+    async def stop(self) -> None:
+        """Take no more, hand over what there is, give up the rest, and close every socket with 1012."""
+        self._drain = Drain(self, self._directory)
+        await self.beat()
+        await self._drain.run()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.settle()
+                owners = list(self._owners.values())
+                for owner in owners:
+                    if self._forget(owner) and not owner.is_over:
+                        self._release_soon(owner)
+                await self.calls.flush()
+                await self._directory.worker_gone(self.name, run=self._run)
+                for owner in owners:
+                    owner.stop(1000 if owner.is_over else 1012)
+                await self._close_sockets()
+        except (TimeoutError, RedisError) as error:
+            logger.warning("worker stops in a hurry", extra={"worker": self.name, "error": error})
+            await self._close_sockets()
+        finally:
+            for loop in self._loops:
+                loop.cancel()
+            self.results.close()
+        logger.info("worker stopped", extra={"worker": self.name})
+
+    async def _close_sockets(self) -> None:
+        for connection in list(self.connections):
+            connection.close(1012)
+        for _ in range(int(CLOSE_SECONDS / PROBE_SECONDS)):
+            if not self.connections:
+                return
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def settle(self) -> None:
+        """Wait until results and pending calls of this moment are through."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)  # failures are logged where they happen
+        await self.calls.flush()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+        return task
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("background work failed", exc_info=task.exception())
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` for ever; one that fails is logged and tried again."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception:
+            logger.exception("background work failed")
+
+
+async def _probe_loop() -> None:
+    """Measure how late the event loop runs what is due."""
+    while True:
+        due = time.monotonic() + PROBE_SECONDS
+        await asyncio.sleep(PROBE_SECONDS)
+        metrics.loop_lag.observe(max(0.0, time.monotonic() - due))
+        metrics.loop_tick.set_to_current_time()
+
+
+def _swapped(spec: MatchSpec) -> MatchSpec:
+    """Friends change sides for a rematch."""
+    left, right = spec.players
+    if spec.mode == "ai" or left is None or right is None:
+        return spec
+    return replace(spec, players=(replace(right, side=0), replace(left, side=1)))
+
+
+_installed: Worker | None = None
+
+
+def install(worker: Worker | None) -> None:
+    """Make `worker` the one of this process."""
+    global _installed
+    _installed = worker
+
+
+def installed() -> Worker | None:
+    """The worker of this process, or None: it serves pages only."""
+    return _installed

@@ -1,0 +1,363 @@
+"""Matches that change their owner without being asked: crashes, restarts, partitions."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from fakeredis import FakeAsyncRedis, FakeServer
+
+import engine
+from live.directory import Directory, Fenced, MatchOver
+from live.worker.worker import Worker
+
+
+async def two_points(house: Any) -> tuple[Worker, list[Any]]:
+    """A match on the first of two workers, two points in, with a ball in the air."""
+    first = await house.worker("alpha-8101")
+    players = await house.pair(points=3)
+    await house.worker("beta-8101")
+    ada = players[0]
+    await house.clock.until(lambda: sum(ada.score) == 2)
+    await house.settle()
+    await house.clock.until(lambda: ada.now > ada.state.ball.t + 500_000)
+    return first, players
+
+
+async def test_a_crash_costs_the_rally_but_no_point(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    score, version = ada.score, ada.version
+    await house.worker_dies(first)
+    for player in (ada, bob):
+        player.socket.drop()
+    await house.clock.advance(2)
+
+    await ada.join()
+    await bob.join()
+
+    assert ada.score == bob.score == score
+    assert ada.version < version + 3, "the rally that was lost is played again"
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    [record] = house.saved
+    assert record.reason == "score"
+    assert sum(score) < sum(record.score)
+    assert [event["v"] for event in record.timeline] == list(range(1, len(record.timeline) + 1))
+    times = [event["t"] for event in record.timeline if event["k"] == "point"]
+    assert times == sorted(times)
+
+
+async def test_match_time_goes_on_over_a_takeover(house: Any) -> None:
+    first, (ada, _) = await two_points(house)
+    before = ada.now
+    await house.worker_dies(first)
+    await house.clock.advance(7)
+    await ada.join()
+
+    assert abs(ada.now - before - 7_000_000) < 10_000
+
+
+async def test_a_takeover_gives_a_match_no_more_time(house: Any) -> None:
+    first = await house.worker()
+    ada, bob = await house.pair(aims=(0, 0))
+    await house.clock.advance(25 * 60)
+    await house.worker("beta-8101")
+    await house.worker_dies(first)
+    for player in (ada, bob):
+        player.socket.drop()
+    await ada.join()
+    await bob.join()
+    assert not ada.is_over
+
+    await house.clock.until(lambda: ada.is_over, within_s=6 * 60)
+    assert ada.state.reason == "abandoned"
+
+
+async def test_a_worker_that_restarts_under_its_name_goes_on(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    score = ada.score
+    del house.workers[first.name]
+    await house.worker(first.name)
+
+    await ada.join()
+    await bob.join()
+
+    assert ada.score == score
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+
+
+async def test_the_true_result_is_kept_whoever_else_ends_the_match(house: Any) -> None:
+    """A worker that alone is cut off from the directory goes on; who stayed with it leaves, and it stores that end."""
+    first, (ada, bob) = await two_points(house)
+    cut_off = Directory(FakeAsyncRedis(server=FakeServer(), decode_responses=True))
+    cut_off._client.connection_pool.connection_kwargs["server"].connected = False
+    first._directory = first.ending._directory = cut_off
+    await house.worker_vanishes(first)
+    stale = bob.socket
+    await ada.join()
+    await bob.join()
+
+    stale.say("leave")
+    await house.clock.advance(1)
+    await first.settle()
+    assert [record.reason for record in house.saved] == ["forfeit"]
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+
+    [record] = house.saved
+    assert (record.reason, record.score) == ("score", ada.score)
+
+
+async def test_a_stale_owner_is_fenced(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    stale = [player.socket for player in (ada, bob)]
+    await house.worker_vanishes(first)
+    await ada.join()
+    await bob.join()
+
+    await first.beat()
+    await house.clock.advance(1)
+
+    assert {socket.close_code for socket in stale} == {1012}
+    assert all(socket.heard("move") for socket in stale)
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    assert len(house.saved) == 1
+
+
+async def test_a_stale_owner_can_write_nothing(house: Any) -> None:
+    first, (ada, _) = await two_points(house)
+    old = await house.directory.match_claim(ada.match_id, worker=first.name)
+    await house.worker_vanishes(first)
+    await ada.join()
+
+    assert old.snapshot
+    with pytest.raises(Fenced):
+        await house.directory.match_snapshot(ada.match_id, epoch=old.epoch, snapshot=old.snapshot)
+    with pytest.raises(Fenced):
+        await house.directory.match_done(ada.match_id, epoch=old.epoch)
+    with pytest.raises(Fenced):
+        await house.directory.match_release(ada.match_id, epoch=old.epoch)
+
+
+async def test_nobody_forfeits_while_the_lease_is_in_doubt(house: Any) -> None:
+    worker = await house.worker()
+    ada, bob = await house.pair(points=21)
+    bob.socket.drop()
+
+    house.valkey.connected = False
+    await house.clock.advance(50)
+    assert not ada.is_over
+
+    house.valkey.connected = True
+    await worker.beat()
+    await house.clock.advance(2)
+    assert ada.state.reason == "forfeit"
+
+
+async def test_a_match_outlives_a_directory_that_is_away(house: Any) -> None:
+    worker = await house.worker()
+    ada, bob = await house.pair(points=3)
+
+    house.valkey.connected = False
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await worker.settle()
+    assert len(house.saved) == 1
+
+    house.valkey.connected = True
+    assert await house.directory.match_get(ada.match_id) is not None
+    assert await worker.calls.flush()
+    assert await house.directory.match_get(ada.match_id) is None
+
+
+async def test_a_directory_that_loses_everything_learns_it_again(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    score = ada.score
+    await house.redis.flushall()
+    await house.clock.advance(2.5)
+    await house.settle()
+    await house.worker_dies(first)
+    for player in (ada, bob):
+        player.socket.drop()
+
+    await ada.join()
+    await bob.join()
+
+    assert sum(ada.score) >= sum(score)
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    assert [event["v"] for event in house.saved[0].timeline] == list(range(1, len(house.saved[0].timeline) + 1))
+
+
+async def test_a_stale_owner_writes_no_result(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    await house.worker_vanishes(first)
+    await house.directory.match_seat(ada.match_id, identity=ada.identity, name="Ada")  # another tab of hers
+    eve = house.player(ada.match_id, "g:eve")
+    await eve.join()  # the match is placed anew and taken over, while both players are still with the old owner
+    await house.clock.until(lambda: ada.socket.close_code or ada.is_over)
+    await first.settle()
+
+    assert not house.saved
+    await ada.join()
+    await bob.join()
+    await house.clock.until(lambda: ada.is_over and bob.is_over and eve.is_over)
+    await house.settle()
+    assert [record.timeline for record in house.saved] == [house.saved[0].timeline]
+    assert house.saved[0].score == eve.score
+
+
+async def test_a_point_is_told_when_it_cannot_be_lost_any_more(house: Any) -> None:
+    await house.worker()
+    ada, bob = await house.pair(points=3)
+    kept: list[tuple[int, int]] = []
+    save = house.directory.match_snapshot
+
+    async def watch(match_id: str, **fields: Any) -> None:
+        assert sum(ada.score) == sum(bob.score) <= len(kept)
+        await save(match_id, **fields)
+        kept.append(fields["snapshot"].state["score"])
+
+    house.directory.match_snapshot = watch
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    assert list(ada.score) == kept[-1]
+    assert len(kept) == sum(ada.score)
+
+
+async def test_a_directory_that_does_not_answer_holds_a_point_back_for_a_moment_only(house: Any) -> None:
+    await house.worker()
+    ada, _ = await house.pair(points=3)
+    crossing = engine.next_crossing(ada.state)
+    house.valkey.connected = False
+    await house.clock.until(lambda: sum(ada.score) == 1)
+    assert ada.now < crossing.t + 400_000
+
+
+async def test_a_point_is_not_told_by_a_worker_that_may_have_lost_the_match(house: Any) -> None:
+    """Its directory is slow, so slow that another worker has been given the match meanwhile."""
+    first = await house.worker("alpha-8101")
+    ada, bob = await house.pair(points=9)
+    await house.worker("beta-8101")
+    save, answers = house.directory.match_snapshot, asyncio.Event()
+
+    async def slow(match_id: str, **fields: Any) -> None:
+        await answers.wait()
+        await save(match_id, **fields)
+
+    house.directory.match_snapshot = slow
+    await house.worker_vanishes(first)
+    await house.clock.advance(4.5)
+    before = ada.score
+    await house.clock.advance(4)
+    assert first.owners[ada.match_id]._state.score != before
+    assert ada.score == bob.score == before
+
+    for player in (ada, bob):
+        player.follow()
+    await house.directory.match_seat(ada.match_id, identity=bob.identity, name="Bob")
+    answers.set()
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    assert (ada.opened, bob.opened) == (2, 2)
+    [record] = house.saved
+    assert record.score == ada.score == bob.score
+
+
+async def test_a_result_outlives_the_worker_that_dies_with_it(house: Any) -> None:
+    first = await house.worker("alpha-8101")
+    ada, bob = await house.pair()
+
+    async def hang(record: Any) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    first.results.write = hang
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    second = await house.worker("beta-8101")
+    await house.worker_dies(first)
+    for player in (ada, bob):
+        player.socket.drop()
+
+    await house.clock.advance(30)
+    await house.settle()
+
+    assert second.owners[ada.match_id].is_over
+    [record] = house.saved
+    assert (record.reason, record.score, record.winner) == ("score", ada.score, ada.state.winner)
+    assert record.timeline == ada.events
+
+
+async def test_a_match_whose_players_never_return_ends_all_the_same(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    for player in (ada, bob):
+        player.socket.drop()
+    await house.worker_dies(first)
+
+    await house.clock.advance(19)
+    assert not house.workers["beta-8101"].owners
+    await house.clock.advance(15)
+    assert ada.match_id in house.workers["beta-8101"].owners
+    await house.clock.advance(61)
+    await house.settle()
+
+    [record] = house.saved
+    assert (record.reason, record.score) == ("abandoned", ada.score)
+    assert await house.redis.smembers("mp:workers") == {"beta-8101"}
+
+
+async def test_a_worker_that_restarts_adopts_what_its_players_do_not_ask_for(house: Any) -> None:
+    first, (ada, bob) = await two_points(house)
+    for player in (ada, bob):
+        player.socket.drop()
+    del house.workers[first.name]
+    again = await house.worker(first.name)
+    await house.clock.advance(2)
+    assert not again.owners
+
+    await house.clock.advance(3)
+    assert ada.match_id in again.owners
+    await ada.join()
+    await bob.join()
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.settle()
+    assert len(house.saved) == 1
+
+
+async def test_a_match_that_was_never_begun_is_nobodys_business(house: Any) -> None:
+    worker = await house.worker()
+    match_id = await house.match()
+    await house.directory.match_seat(match_id, identity="g:ada", name="Ada")
+    await house.clock.advance(10)
+    assert not worker.owners
+    assert (await house.directory.workers())[0].matches == 1
+
+
+async def test_a_match_that_fails_again_and_again_ends_with_the_score_so_far(house: Any, monkeypatch: Any) -> None:
+    await house.worker()
+    ada, bob = await house.pair(points=5)
+    await house.clock.until(lambda: sum(ada.score) == 2)
+    await house.settle()
+    for player in (ada, bob):
+        player.follow()
+
+    def fail(state: Any) -> Any:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("engine.decide", fail)
+    await house.clock.until(lambda: house.saved)
+
+    [record] = house.saved
+    assert (record.reason, record.winner, record.score) == ("abandoned", None, ada.score)
+    assert record.timeline[-1]["k"] == "end"
+    await house.settle()
+    with pytest.raises(MatchOver):
+        await ada.join()
+
+
+async def test_a_worker_that_was_replaced_under_its_name_takes_nothing_away(house: Any) -> None:
+    first = await house.worker("alpha-8101")
+    del house.workers["alpha-8101"]
+    await house.worker("alpha-8101")
+
+    await house.directory.worker_gone("alpha-8101", run=first._run)
+
+    assert [worker.name for worker in await house.directory.workers()] == ["alpha-8101"]
