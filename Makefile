@@ -119,7 +119,7 @@ OPERATIONS := deploy preflight gate verify silence silences rollback releases re
 .PHONY: $(OPERATIONS)
 $(OPERATIONS): ops-tools
 	@$(OPERATE) $@
-deploy: ## Make the hosts of INVENTORY what they should be (CHECK=1: only show what would change; NEW_DATABASE=1, TAKE_OVER=1: docs/deploy.md)
+deploy: ## Make the hosts of INVENTORY what they should be (CHECK=1: only show what would change; NEW_DATABASE=1, TAKE_OVER=1, BREAKING=1: docs/deploy.md)
 preflight: ## Check settings and hosts, change nothing
 gate: ## Through the public address: page, certificate, a real match, all targets up, no page firing
 verify: ## Test the deployed hosts of INVENTORY; changes nothing on them but accounts of its own, for a minute

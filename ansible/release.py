@@ -2,10 +2,10 @@
 
 One archive has the app and its static files, the other the libraries, which most releases have in common: `lib` of a
 release is a link to them. The libraries are built for each machine (x86_64, aarch64), with one id, so that a release is
-the same on all. The ids are hashes of everything that goes in (code, lock file, this builder), so an unchanged checkout
-is an unchanged release and costs nothing. Prints `{"release", "archive", "libraries": {machine: archive}, "static"}` as
-JSON; what is gone from here is "". Archives end with manifest.json, which names every file with its SHA-256 and size:
-hosts compare with it.
+the same on all. The ids are hashes of everything that goes in (code, version, lock file, this builder), so an unchanged
+checkout is an unchanged release and costs nothing. Prints `{"release", "archive", "libraries": {machine: archive},
+"static"}` as JSON; what is gone from here is "". Archives end with manifest.json, which names every file with its
+SHA-256 and size, for hosts to compare with; that of a release also has the version and the commit it was built from.
 
 MATCHPOINT_APP names another tree than this checkout's `app/` to build from.
 """
@@ -22,6 +22,9 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from versions import checkout
 
 ROOT = Path(__file__).resolve().parents[1]
 APP = Path(os.environ.get("MATCHPOINT_APP") or ROOT / "app")
@@ -79,9 +82,12 @@ def requirements() -> str:
     )  # fmt: skip
 
 
-def release_id(app: Path, locked: str) -> str:
-    """A hash of all that makes the release: equal inputs are the same release, whatever machines it is for."""
-    state = hashlib.sha256(f"{PYTHON}\n{locked}\n{digest(Path(__file__))}\n".encode())
+def release_id(app: Path, locked: str, version: str) -> str:
+    """A hash of all that makes the release: equal inputs are the same release, whatever machines it is for.
+
+    The commit is none of them: one that changes nothing of the game moves no worker.
+    """
+    state = hashlib.sha256(f"{PYTHON}\n{locked}\n{version}\n{digest(Path(__file__))}\n".encode())
     for path in files(app):
         state.update(f"{path.relative_to(app)} {digest(path)}\n".encode())
     return state.hexdigest()[:12]
@@ -147,6 +153,12 @@ def pack(tree: Path, archive: Path, about: dict[str, str] | None = None) -> None
     draft.rename(archive)
 
 
+def origin() -> dict[str, Any]:
+    """Version, commit and whether there were changes beside it, of what is built."""
+    about = checkout()
+    return about | {"changes": about["changes"] or APP.resolve() != (ROOT / "app").resolve()}
+
+
 def build(machines: list[str]) -> str:
     """Build the release of this checkout for these machines, unless the cache has it, and return its id."""
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -154,7 +166,8 @@ def build(machines: list[str]) -> str:
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         tree = Path(scratch)
         app_copy(tree / "app")
-        name = release_id(tree / "app", locked)
+        about = origin()
+        name = release_id(tree / "app", locked, about["version"])
         archive = CACHE / f"{name}.tar.zst"
         shared = libraries_id(locked)
         for machine in machines:
@@ -165,8 +178,7 @@ def build(machines: list[str]) -> str:
         static_collect(tree / "app", tree / "static")
         (tree / "lib").symlink_to(Path("..", "..", "libraries", shared))
         built = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        about = {"release": name, "libraries": shared, "built": built, "python": PYTHON}
-        pack(tree, archive, about)
+        pack(tree, archive, about | {"release": name, "libraries": shared, "built": built, "python": PYTHON})
     prune(CACHE, KEEP)
     return name
 

@@ -44,14 +44,13 @@ def certificate_rounds(settings: Settings) -> Sequence[Mapping[str, Any]]:
     ]
 
 
-OTHER_SECRETS = {"NEW_SECRETS": "new_secrets"}  # the consent to other secrets than those of the hosts
+# Of what deploys this checkout: the consents to other secrets than those of the hosts, and to breaking changes
+DEPLOYS = {"NEW_SECRETS": "new_secrets", "BREAKING": "deploy_breaking"}
 
 TARGETS = {
-    "deploy": Target(
-        playbook="site.yml", switches=CONSENTS | OTHER_SECRETS, knows=frozenset({"CHECK", "LIMIT", "TAGS"})
-    ),
+    "deploy": Target(playbook="site.yml", switches=CONSENTS | DEPLOYS, knows=frozenset({"CHECK", "LIMIT", "TAGS"})),
     "preflight": Target(
-        playbook="site.yml", tags="preflight", switches=CONSENTS | OTHER_SECRETS, reads=True, knows=frozenset({"LIMIT"})
+        playbook="site.yml", tags="preflight", switches=CONSENTS | DEPLOYS, reads=True, knows=frozenset({"LIMIT"})
     ),
     "gate": Target(playbook="gate.yml"),
     "verify": Target(
@@ -82,10 +81,10 @@ TARGETS = {
     "add-host": Target(
         playbook="add_host.yml",
         texts={"HOST": "joining_host"},
-        switches=CONSENTS | OTHER_SECRETS,
+        switches=CONSENTS | DEPLOYS,
         knows=frozenset({"CHECK"}),
     ),
-    "remove-host": Target(playbook="remove_host.yml", texts={"HOST": "leaving_host"}, switches=OTHER_SECRETS),
+    "remove-host": Target(playbook="remove_host.yml", texts={"HOST": "leaving_host"}, switches=DEPLOYS),
     "staff": Target(playbook="staff.yml", texts={"NAME": "staff_name", "EMAIL": "staff_email"}),
     "promote": Target(
         playbook="promote.yml",
@@ -104,13 +103,14 @@ TARGETS = {
     "rotate-certificates": Target(
         playbook="site.yml",
         tags="mesh,alertmanager",
-        switches={"CA": ""},  # the rounds tell
+        switches={"CA": "", "BREAKING": "deploy_breaking"},  # of the CA the rounds tell
         rounds=certificate_rounds,
     ),
     "rotate-secrets": Target(
         playbook="rotate_secrets.yml",
         tags="postgres,valkey,app,exporters,grafana",
         texts={"NAME": "rotate_names"},
+        switches={"BREAKING": "deploy_breaking"},
         # A round that did not come to its end is what the next `begin` repeats
         rounds=lambda settings: [{"rotate_secrets": stage} for stage in ("begin", "switch", "end")],
     ),

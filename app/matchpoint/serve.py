@@ -90,7 +90,7 @@ def _serve_metrics(bind: str, port: int) -> None:
     from live import metrics
 
     disable_created_metrics()  # they would double the number of series
-    metrics.build_info.labels(settings.RELEASE_ID, settings.RELEASE_ID.rpartition("-")[2]).set(1)
+    metrics.build_info.labels(settings.RELEASE.full_version, settings.RELEASE.revision).set(1)
     try:
         start_http_server(port, addr=bind)
     except OSError as error:

@@ -5,5 +5,5 @@ from django.http import HttpRequest
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """On every page: `player` (name, is_guest, identity, user) and `release`."""
-    return {"player": getattr(request, "player", None), "release": settings.RELEASE_ID}
+    """On every page: `player` (name, is_guest, identity, user) and `release` (version, commit, ...)."""
+    return {"player": getattr(request, "player", None), "release": settings.RELEASE}

@@ -1,5 +1,7 @@
 """A release is one for all hosts; its libraries are those of each host's machine."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,28 @@ def test_each_machine_gets_its_own_libraries_of_the_same_release(cache: Path) ->
         assert said == f"{machine}-manylinux_2_28"
     assert program.build(["x86_64"]) == name
     assert program.libraries_archive(archive, "riscv64") == ""
+
+
+def test_the_manifest_tells_version_and_commit_and_a_version_is_another_release(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = {"version": "1.2.3", "commit": "a" * 40, "changes": False}
+    monkeypatch.setattr(program, "checkout", lambda: origin)
+
+    def built() -> dict[str, Any]:
+        archive = cache / f"{program.build(['x86_64'])}.tar.zst"
+        return json.loads(program.run("tar", "--extract", "--to-stdout", "--file", archive, "manifest.json"))
+
+    first = built()
+    assert {key: first[key] for key in origin} == origin
+    origin["commit"] = "b" * 40
+    assert built() == first, "a commit that changes nothing of the game moves no worker"
+    origin["version"] = "1.2.4"
+    assert built()["release"] != first["release"]
+    copied = cache / "app"
+    shutil.copytree(program.APP, copied, ignore=program.LEFT_OUT)
+    monkeypatch.setattr(program, "APP", copied)
+    assert program.origin()["changes"], "what is not this checkout's app is not what the commit has"
 
 
 def test_libraries_of_an_earlier_release_are_for_the_machine_that_it_names(cache: Path) -> None:

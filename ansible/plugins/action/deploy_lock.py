@@ -86,7 +86,8 @@ class ActionModule(ActionBase):
         host = task_vars["inventory_hostname"] if task_vars else "the host"
         note = self._task.args.get("note") or {}
         if state == "note":
-            return self._call(task_vars, state=state, lock=lock, note=note)
+            version = self._task.args.get("version") or {}
+            return self._call(task_vars, state=state, lock=lock, note=note, version=version)
         if state == "absent":
             outcome = self._task.args.get("outcome") or ("ok" if is_deploy() else "")
             patience = self._task.args.get("patience")

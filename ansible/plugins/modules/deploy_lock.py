@@ -43,10 +43,18 @@ options:
         C(secrets), an empty dict on a bare host.
     type: dict
     default: {}
+  version:
+    description:
+      - the version that the host gets, to be kept as well. What was noted before is returned as C(version), the first
+        one where none was noted though the site was there, an empty dict on a bare host.
+    type: dict
+    default: {}
 """
 
 OUTCOME = Path("/var/lib/misc/matchpoint-deploy")  # 1 or 0, for the monitoring; it outlives a reboot
 NOTE = Path("/var/lib/misc/matchpoint-secrets")
+VERSION = Path("/var/lib/misc/matchpoint-version")
+FIRST_VERSION = "0.1.0"  # which noted none
 # What an earlier version, which noted nothing, has left where it deployed secrets
 TRACES = [Path("/etc/matchpoint/app.env"), Path("/etc/postgresql/17/main/conf.d/20-matchpoint.conf")]
 WAIT_SECONDS = 10
@@ -73,11 +81,12 @@ def main() -> None:
             "patience": {"type": "int"},
             "outcome": {"choices": ["", "ok", "failed"], "default": ""},
             "note": {"type": "dict", "default": {}},
+            "version": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     if module.params["state"] == "look":
-        module.exit_json(changed=False, secrets=noted())
+        module.exit_json(changed=False, secrets=noted(), version=version())
     path = Path(module.params["path"])
     path.parent.mkdir(mode=0o755, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -116,9 +125,11 @@ def work(module: AnsibleModule, path: Path, wanted: dict) -> None:
     if there and not is_mine:
         wait_alone(module)
     write(path, json.dumps(wanted) + "\n")
-    secrets = noted()
+    noted_before = {"secrets": noted(), "version": version()}
+    if module.params["version"]:
+        write(VERSION, json.dumps(module.params["version"]) + "\n")
     note(module.params["note"])
-    module.exit_json(changed=False, token=wanted["token"], secrets=secrets)
+    module.exit_json(changed=False, token=wanted["token"], **noted_before)
 
 
 def wait_alone(module: AnsibleModule) -> None:
@@ -175,6 +186,13 @@ def noted() -> dict:
     if NOTE.exists():
         return {"who": "somebody", "when": "?"} | read(NOTE)
     return {"traces": True} if any(path.exists() for path in TRACES) else {}
+
+
+def version() -> dict:
+    there = read(VERSION)
+    if "version" in there:
+        return there
+    return {"version": FIRST_VERSION} if NOTE.exists() or noted() else {}
 
 
 def note(text: dict) -> None:

@@ -6,9 +6,10 @@ from csp.constants import NONCE, NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
 from matchpoint.logs import is_news
-from matchpoint.settings.environment import APP_DIR, base_urls, env, release_id
+from matchpoint.settings.environment import APP_DIR, base_urls, env, release
 
-RELEASE_ID = release_id()
+RELEASE = release()
+RELEASE_ID = RELEASE.id
 MATCHPOINT_HOST = env.str("MATCHPOINT_HOST", default="local")
 # What this process was started with: the same on every host, and another one after each deploy that restarts it
 DEPLOYED = f"{RELEASE_ID}-{env.str('MATCHPOINT_CONFIG', default='')}".rstrip("-")

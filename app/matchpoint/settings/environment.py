@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -81,10 +82,30 @@ def postgres(url: str) -> dict[str, Any]:
     }
 
 
-def release_id() -> str:
-    """The id in the manifest beside a release's `app/`; "dev" in a checkout."""
+@dataclass(frozen=True)
+class Release:
+    """What runs: the release's id, its version, and the commit that it was built from ("" where nobody knows)."""
+
+    id: str = "dev"
+    version: str = "dev"
+    commit: str = ""
+    has_changes: bool = False  # beside that commit
+
+    @property
+    def full_version(self) -> str:
+        """SemVer's version with the build, which tells apart what has the same version: `0.2.0+3f9c2a7d10be`."""
+        return self.id if self.id == self.version else f"{self.version}+{self.id}"
+
+    @property
+    def revision(self) -> str:
+        """The commit, as `git describe --dirty` says it."""
+        return f"{self.commit[:12]}{'-dirty' * self.has_changes}"
+
+
+def release() -> Release:
+    """What the manifest beside a release's `app/` says; a checkout is "dev"."""
     try:
         manifest = json.loads((APP_DIR.parent / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return "dev"
-    return str(manifest["release"])
+        return Release()
+    return Release(manifest["release"], manifest["version"], manifest["commit"], manifest["changes"])

@@ -49,6 +49,7 @@ options:
 """
 
 STAMP = "MATCHPOINT_DEPLOYED"
+TOLD = ("built", "version", "commit", "changes")  # of a manifest; the first releases had no version
 RELEASE_ENV = Path("/etc/matchpoint/release.env")
 GLOBS = ("matchpoint-web@*.service", "matchpoint-live@*.service")
 READY_IN_A_ROW = 3
@@ -101,12 +102,13 @@ class Switch:
                 stamps[worker] = process_stamp(unit["MainPID"])
         return stamps
 
-    def releases(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Release -> when it was built, newest first; and of those that are damaged what is wrong with them."""
+    def releases(self) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """Release -> when and from what it was built, newest first; and of those that are damaged what is wrong."""
         found = folders(self.root / "releases")
         damaged = {path.name: wrong for path in found if (wrong := fault(path))}
-        built = {path.name: manifest(path).get("built", "") for path in found if path.name not in damaged}
-        return dict(sorted(built.items(), key=lambda pair: pair[1], reverse=True)), damaged
+        about = {path.name: manifest(path) for path in found if path.name not in damaged}
+        told = {name: {key: each.get(key, "") for key in TOLD} for name, each in about.items()}
+        return dict(sorted(told.items(), key=lambda pair: pair[1]["built"], reverse=True)), damaged
 
     def served_read(self) -> dict[str, dict[str, Any]]:
         """What serves (C(now)) and what served before the last switch (C(before))."""

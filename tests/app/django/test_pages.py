@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import OperationalError
-from django.test import Client
+from django.test import Client, override_settings
 from redis.exceptions import ConnectionError as ValkeyConnectionError
 
 from accounts.models import User
 from live.records import FinishedMatch
 from matches import views
 from matches.services import match_finish
+from matchpoint.settings.environment import Release
 from tests.processes import run
 
 pytestmark = pytest.mark.django_db
@@ -170,6 +171,13 @@ def test_the_compiled_translations_are_those_of_the_sources(tmp_path: Path) -> N
             with compiled.open("rb") as file:
                 catalogues.append(vars(gettext.GNUTranslations(file))["_catalog"])
         assert catalogues[0] == catalogues[1], f"{source}: run manage.py compilemessages"
+
+
+@override_settings(RELEASE=Release("3f9c2a7d10be", "0.2.0", "a" * 40, has_changes=True))
+def test_the_foot_of_a_page_tells_version_and_commit(client: Client) -> None:
+    page = client.get("/").content.decode()
+    assert "<code>0.2.0 · aaaaaaaaaaaa-dirty</code>" in page
+    assert 'title="0.2.0+3f9c2a7d10be"' in page
 
 
 def test_german_is_spoken_well_enough_to_play(client: Client) -> None:

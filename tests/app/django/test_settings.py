@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from matchpoint.settings import environment
 from matchpoint.settings.environment import postgres
 from tests.processes import run
 
@@ -79,6 +80,17 @@ def test_production_derives_the_site_from_its_domain() -> None:
     assert hosts == ["pong.example.com", "localhost", "127.0.0.1", "[::1]"]
     assert (email_host, email_port) == ("mail.example.com", 25)
     assert release == "dev"
+
+
+def test_a_release_tells_its_version_its_commit_and_whether_there_were_changes_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "APP_DIR", tmp_path / "app")
+    assert (environment.release().full_version, environment.release().revision) == ("dev", "")
+    about = {"release": "3f9c2a7d10be", "version": "0.2.0", "commit": "a" * 40, "changes": True, "files": {}}
+    (tmp_path / "manifest.json").write_text(json.dumps(about))
+    found = environment.release()
+    assert (found.full_version, found.revision) == ("0.2.0+3f9c2a7d10be", "aaaaaaaaaaaa-dirty")
 
 
 def test_the_monitoring_hosts_are_a_list_that_may_be_empty() -> None:
