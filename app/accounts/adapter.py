@@ -1,11 +1,9 @@
 import logging
-import time
 from smtplib import SMTPException
 from typing import Any
 
-from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.authentication import get_authentication_records
+from allauth.account.models import EmailAddress
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.urls import reverse
@@ -27,17 +25,35 @@ class AccountAdapter(DefaultAccountAdapter):
             return reverse("mfa_activate_totp")
         return str(super().get_login_redirect_url(request))
 
-    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
-        """Who logged in within the last five minutes is not asked for the password again."""
-        records = get_authentication_records(self.request, self.request.user)
-        if records and time.time() - records[-1]["at"] < app_settings.REAUTHENTICATION_TIMEOUT:
-            return False
-        return bool(super().is_reauthentication_required(app=app, **kwargs))
-
     def get_reauthentication_methods(self, user: User | AnonymousUser) -> list[dict[str, Any]]:
         """Who has a second factor proves that one: a password alone must not show its recovery codes or remove it."""
         methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
         return [method for method in methods if method["id"] != "reauthenticate"] or methods
+
+    def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
+        """Ask to confirm, or tell the owner of an address that somebody tried it: who tries sees no difference."""
+        address = emailconfirmation.email_address
+        if address.can_set_verified():
+            super().send_confirmation_mail(request, emailconfirmation, signup)
+        else:
+            self.send_account_already_exists_mail(address.email)
+
+    def send_notification_mail(
+        self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        """To a confirmed address of the user's, or to nobody: another one may be a stranger's."""
+        confirmed = EmailAddress.objects.filter(user=user, verified=True).order_by("-primary", "pk")
+        if email is not None:
+            confirmed = confirmed.filter(email__iexact=email)
+        address = confirmed.first()
+        if address is not None:
+            super().send_notification_mail(template_prefix, user, context, address.email)
+
+    def send_farewell_mail(self, address: EmailAddress) -> None:
+        """Tell a confirmed address that it was removed; only the primary one would hear of it otherwise."""
+        if address.verified:
+            context = {"deleted_email": address.email}
+            super().send_notification_mail("account/email/email_deleted", address.user, context, address.email)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send, or log and count that it failed.

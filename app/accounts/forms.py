@@ -1,3 +1,6 @@
+from allauth.account import forms as allauth_forms
+from allauth.account.adapter import get_adapter
+from allauth.account.models import EmailAddress
 from django import forms
 
 from accounts.models import User
@@ -10,3 +13,13 @@ class ProfileForm(forms.ModelForm):
 
     def clean_display_name(self) -> str:
         return " ".join(str(self.cleaned_data["display_name"]).split())
+
+
+class ResetPasswordForm(allauth_forms.ResetPasswordForm):
+    """A new password is sent to confirmed addresses alone: anybody can write any other into an account of their own."""
+
+    def clean_email(self) -> str:
+        email = str(get_adapter().clean_email(self.cleaned_data["email"].lower()))
+        confirmed = EmailAddress.objects.filter(email=email, verified=True, user__is_active=True)
+        self.users = [address.user for address in confirmed.select_related("user")]
+        return email

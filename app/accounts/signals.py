@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from allauth.account.adapter import get_adapter
+from allauth.account.models import EmailAddress
+from allauth.account.signals import email_confirmed, email_removed
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authenticator_added, authenticator_used
 from django.contrib.auth.signals import user_logged_in, user_login_failed
@@ -38,8 +41,21 @@ def on_second_factor(
         second_factor_record(request, user)
 
 
+def on_address_confirmed(sender: Any, request: HttpRequest, email_address: EmailAddress, **kwargs: Any) -> None:
+    """From now on it can ask for a new password: whoever has the primary address should know."""
+    if not email_address.primary:
+        context = {"added_email": email_address.email}
+        get_adapter().send_notification_mail("account/email/email_added", email_address.user, context)
+
+
+def on_address_removed(sender: Any, request: HttpRequest, email_address: EmailAddress, **kwargs: Any) -> None:
+    get_adapter().send_farewell_mail(email_address)
+
+
 def connect() -> None:
     user_logged_in.connect(on_logged_in, dispatch_uid="accounts.logged_in")
     user_login_failed.connect(on_login_failed, dispatch_uid="accounts.login_failed")
     authenticator_used.connect(on_second_factor, dispatch_uid="accounts.authenticator_used")
     authenticator_added.connect(on_second_factor, dispatch_uid="accounts.authenticator_added")
+    email_confirmed.connect(on_address_confirmed, dispatch_uid="accounts.address_confirmed")
+    email_removed.connect(on_address_removed, dispatch_uid="accounts.address_removed")

@@ -1,6 +1,12 @@
+from typing import Any
+
+from allauth.account.models import get_emailconfirmation_model
+from allauth.account.views import ConfirmEmailView
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
@@ -23,3 +29,16 @@ def profile(request: HttpRequest) -> HttpResponse:
         return redirect("profile")
     context = {"form": form, "record": record_of(user=user), "has_second_factor": second_factor_exists(user)}
     return render(request, "accounts/profile.html", context)
+
+
+class AddressConfirmView(ConfirmEmailView):
+    """Confirms an address for who can log in to its account: a click alone gave it to whoever registered with it."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        confirmation = get_emailconfirmation_model().from_key(kwargs["key"])
+        if confirmation is not None and not request.user.is_authenticated:
+            return redirect_to_login(request.path)
+        if confirmation is not None and confirmation.email_address.user_id != request.user.pk:
+            messages.error(request, _("That link is for another account. Log in there, and open it again."))
+            return redirect("profile")
+        return super().dispatch(request, *args, **kwargs)

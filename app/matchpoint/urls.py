@@ -1,9 +1,12 @@
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+
+from accounts.views import AddressConfirmView
 
 urlpatterns = [
     path("", include("matches.urls")),
     path("me/", include("accounts.urls")),
+    re_path(r"^accounts/confirm-email/(?P<key>[-:\w]+)/$", AddressConfirmView.as_view(), name="account_confirm_email"),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),

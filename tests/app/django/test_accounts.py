@@ -1,13 +1,12 @@
 """Guests, registration, logging in and out, passwords, the second factor."""
 
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core import mail
 from django.test import Client
 
@@ -15,27 +14,9 @@ from accounts.models import User
 from live.records import FinishedMatch
 from matches.models import Seat
 from matches.services import match_finish
-
-PASSWORD = "correct horse 42"
+from tests.app.django.steps import PASSWORD, log_in, set_up_totp, totp_code
 
 pytestmark = pytest.mark.django_db
-
-
-def totp_code(secret: str, *, step: int = 0) -> str:
-    """The code that a phone shows `step` half minutes from now."""
-    return str(format_hotp_value(hotp_value(secret, int(time.time()) // 30 + step)))
-
-
-def log_in(client: Client, login: str = "ada", password: str = PASSWORD, **query: str) -> Any:
-    return client.post("/accounts/login/", {"login": login, "password": password}, query_params=query)
-
-
-def set_up_totp(client: Client) -> tuple[str, Any]:
-    """Activate TOTP as a signed-in user does; the secret and the response."""
-    page = client.get("/accounts/2fa/totp/activate/")
-    assert page.status_code == 200
-    secret = page.context["form"].secret
-    return secret, client.post("/accounts/2fa/totp/activate/", {"code": totp_code(secret)})
 
 
 # Guests
@@ -135,7 +116,7 @@ def test_a_forged_forwarding_header_does_not_reset_the_limit(user: User) -> None
 
 
 def test_a_forgotten_password_is_reset_by_mail(client: Client, make_user: Callable[..., User]) -> None:
-    make_user(email="ada@example.com")
+    EmailAddress.objects.create(user=make_user(), email="ada@example.com", verified=True, primary=True)
     client.post("/accounts/password/reset/", {"email": "ada@example.com"})
     [message] = mail.outbox
     assert message.to == ["ada@example.com"]

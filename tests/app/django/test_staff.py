@@ -14,8 +14,8 @@ from accounts.models import User
 from live.records import FinishedMatch
 from matches.models import Match
 from matches.services import match_finish
+from tests.app.django.steps import PASSWORD, log_in, set_up_totp
 
-PASSWORD = "correct horse 42"
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 LISTS = [
     "/admin/accounts/user/",
@@ -64,7 +64,7 @@ def test_players_are_refused(signed_in: Client) -> None:
 def test_staff_without_a_second_factor_reach_nothing(client: Client, staff: User, path: str) -> None:
     client.post("/accounts/login/", {"login": "grace", "password": PASSWORD})
     for response in (client.get(path, follow=True), client.post(path, follow=True)):
-        assert response.redirect_chain[-1][0].startswith("/accounts/2fa/totp/activate/")
+        assert response.redirect_chain[-1][0].startswith("/accounts/reauthenticate/?next=%2Faccounts%2F2fa%2Ftotp%2F")
 
 
 def test_staff_are_sent_to_set_up_the_second_factor_after_logging_in(client: Client, staff: User) -> None:
@@ -74,10 +74,8 @@ def test_staff_are_sent_to_set_up_the_second_factor_after_logging_in(client: Cli
 
 @pytest.mark.django_db(transaction=True)  # allauth tells of a new second factor on commit
 def test_setting_up_the_second_factor_opens_the_admin(client: Client, staff: User) -> None:
-    client.post("/accounts/login/", {"login": "grace", "password": PASSWORD})
-    secret = client.get("/accounts/2fa/totp/activate/").context["form"].secret
-    code = format_hotp_value(hotp_value(secret, int(time.time()) // 30))
-    client.post("/accounts/2fa/totp/activate/", {"code": code})
+    log_in(client, "grace")
+    set_up_totp(client)
     assert client.get("/admin/").status_code == 200
 
 
