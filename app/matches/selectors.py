@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 Summary = dict[str, Any]
 
 
-class OwnSide(TypedDict):
+class Own(TypedDict):
     own_side: int
+    rating_before: float | None
+    rating_after: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,21 @@ class Record:
     won: int
 
 
-def matches_of(player: "Player") -> "QuerySet[WithAnnotations[Match, OwnSide]]":
-    """The finished matches of `player`, newest first, with their seats; `own_side` is the player's side."""
+def matches_of(player: "Player") -> "QuerySet[WithAnnotations[Match, Own]]":
+    """The finished matches of `player`, newest first, with their seats.
+
+    `own_side` is the player's side, `rating_before` and `rating_after` are None of a match that was not rated.
+    """
     own = Q(seats__user=player.user) if player.user else Q(seats__user=None, seats__guest_id=player.guest_id)
+    change = Q(rating_changes__user=player.user) if player.user else Q(rating_changes__pk=None)
     return (
-        Match.objects.annotate(own=FilteredRelation("seats", condition=own))
+        Match.objects.annotate(
+            own=FilteredRelation("seats", condition=own), change=FilteredRelation("rating_changes", condition=change)
+        )
         .filter(own__isnull=False)
-        .annotate(own_side=F("own__side"))
+        .annotate(
+            own_side=F("own__side"), rating_before=F("change__rating_before"), rating_after=F("change__rating_after")
+        )
         .prefetch_related("seats")
     )
 
@@ -57,7 +67,7 @@ async def match_summary(match_id: str, *, player: "Player") -> Summary | None:
     spec = await directory.match_get(match_id)
     if spec is not None:
         return _live(spec, await directory.match_standing(match_id), player)
-    match = await Match.objects.prefetch_related("seats").filter(public_id=match_id).afirst()
+    match = await Match.objects.prefetch_related("seats", "rating_changes").filter(public_id=match_id).afirst()
     return _finished(match, player) if match is not None else None
 
 
@@ -68,6 +78,10 @@ def _finished(match: Match, player: "Player") -> Summary:
         players[seat.side] = {"side": seat.side, "kind": seat.kind, "name": seat.name}
         if (f"u:{seat.user_id}" if seat.user_id else f"g:{seat.guest_id}") in player.identities:
             you = seat.side
+    ratings: list[Summary | None] = [None, None]
+    for change in match.rating_changes.all():
+        before, after = round(change.rating_before), round(change.rating_after)
+        ratings[change.side] = {"before": before, "after": after, "provisional": change.is_provisional}
     return {
         "id": match.public_id,
         "mode": match.mode,
@@ -82,6 +96,7 @@ def _finished(match: Match, player: "Player") -> Summary:
         "started_at": match.started_at.isoformat(),
         "finished_at": match.finished_at.isoformat(),
         "duration_us": match.duration_us,
+        "ratings": ratings,
         "you": you,
     }
 
@@ -106,5 +121,6 @@ def _live(spec: "MatchSpec", standing: "Standing | None", player: "Player") -> S
         "started_at": standing.started_at.isoformat() if standing else None,
         "finished_at": standing.saved_at.isoformat() if standing and is_over else None,
         "duration_us": None,
+        "ratings": [None, None],
         "you": next((side for known in player.identities if (side := spec.side_of(known)) is not None), None),
     }

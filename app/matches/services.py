@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from matches.models import Match, Seat, Timeline
 from matches.rules import MatchRequest
+from ratings.services import match_rate, match_rate_again
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -55,7 +56,7 @@ async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec
 
 @transaction.atomic
 def match_finish(*, record: "FinishedMatch") -> bool:
-    """Store a finished match with its seats and timeline, all or nothing. False when it is stored already.
+    """Store a finished match: seats, timeline, ratings, all or nothing. False when it is stored already.
 
     Safe to call again with the same record, also at the same time from elsewhere: the match's id decides. A worker that
     was cut off may tell an end of its own, so the record of a newer owner (`epoch`) takes the place of an older one's.
@@ -76,6 +77,8 @@ def match_finish(*, record: "FinishedMatch") -> bool:
         "duration_us": record.duration_us,
         "epoch": record.epoch,
     }
+    players = [player for player in spec.players if player is not None]
+    user_ids = _existing_user_ids(players)  # their locks come first: matches' keys are each user's order of matches
     match, is_new = Match.objects.select_for_update().get_or_create(public_id=spec.id, defaults=result)
     if not is_new:
         if match.epoch >= record.epoch:
@@ -84,9 +87,12 @@ def match_finish(*, record: "FinishedMatch") -> bool:
         Match.objects.filter(pk=match.pk).update(**result)
         Seat.objects.filter(match=match).delete()
         Timeline.objects.filter(match=match).delete()
-    players = [player for player in spec.players if player is not None]
-    user_ids = _existing_user_ids(players)
-    Seat.objects.bulk_create([_seat(match, player, user_ids) for player in players])
+        match.refresh_from_db()
+    seats = Seat.objects.bulk_create([_seat(match, player, user_ids) for player in players])
+    if is_new:
+        match_rate(match=match, seats=seats)
+    else:
+        match_rate_again(match=match, seats=seats)
     Timeline.objects.create(match=match, events_gzip=Timeline.pack(record.timeline))
     if spec.is_canary:
         _canaries_forget(before=record.finished_at - CANARY_KEPT)
@@ -112,7 +118,8 @@ def _existing_user_ids(players: list["PlayerSpec"]) -> set[int]:
 
     wanted = [user_id for player in players if (user_id := _user_id(player)) is not None]
     # Locked, so that nobody deletes an account between here and the insert of the seat.
-    return set(User.objects.select_for_update().filter(pk__in=wanted).values_list("pk", flat=True)) if wanted else set()
+    users = User.objects.select_for_update().filter(pk__in=wanted).order_by("pk")
+    return set(users.values_list("pk", flat=True)) if wanted else set()
 
 
 def _seat(match: Match, player: "PlayerSpec", user_ids: set[int]) -> Seat:

@@ -7,13 +7,15 @@ from django.views.decorators.http import require_safe
 
 from accounts.players import player_aget, player_get
 from matches.selectors import match_summary, matches_of
+from ratings.selectors import rating_of
 
 PAGE_SIZE = 20
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    return render(request, "home.html")
+    user = player_get(request).user
+    return render(request, "home.html", {"rating": rating_of(user) if user else None})
 
 
 @require_safe

@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "django_prometheus",
     "accounts",
     "matches",
+    "ratings",
     "ops",
     "status",
 ]

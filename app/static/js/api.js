@@ -6,7 +6,9 @@
  * @typedef {{url: string, token: string, side: 0 | 1 | null, worker: string}} Seat
  * @typedef {{id: string, mode: "ai" | "friend", level: string | null, points: number, status: "waiting" | "live" | "over" | "finished",
  *   players: import("./hud.js").Players, score: [number, number], winner: number | null, reason: string | null,
- *   duration_us: number | null, you: number | null}} Summary
+ *   duration_us: number | null, you: number | null,
+ *   ratings: [Rating | null, Rating | null]}} Summary
+ * @typedef {{before: number, after: number, provisional: boolean}} Rating
  */
 
 const TIMEOUT_MS = 8000;

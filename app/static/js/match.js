@@ -12,6 +12,7 @@ import { Court } from "./render.js";
 import { settings } from "./settings.js";
 import { MatchSocket } from "./socket.js";
 import { countSound, hitSound, pointSound, wallSound } from "./sound.js";
+import { awaitRating, showRating } from "./standing.js";
 import { Statistics } from "./statistics.js";
 import { wireMute, wireSharing } from "./toolbar.js";
 import { circumstance, verdict } from "./verdict.js";
@@ -271,6 +272,9 @@ function finish() {
     seconds: isComplete ? seconds : null,
     canRematch: side !== null,
   });
+  if (side !== null && data.mode !== "ai") {
+    void awaitRating(data.id, side);
+  }
 }
 
 /** A match that was over before this page was opened. */
@@ -288,6 +292,9 @@ function showFinished() {
     seconds: data.duration_us === null ? null : data.duration_us / SECOND,
     canRematch: side !== null,
   });
+  if (side !== null) {
+    showRating(data.ratings[side]);
+  }
 }
 
 /** @param {number} which side */
