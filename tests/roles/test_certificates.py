@@ -19,7 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.processes import run
+
 PROGRAM = Path(__file__).parents[2] / "roles/certbot/files/usr/local/sbin/matchpoint_certificates.py"
+LOOK = Path(__file__).parents[2] / "roles/certbot/library/certbot_state.py"
 DOMAIN = "pong.example.com"
 NOW = datetime.now(UTC).replace(microsecond=0)
 Key = ec.EllipticCurvePrivateKey
@@ -300,3 +303,44 @@ def test_one_copy_that_fails_keeps_no_other_from_its_certificate(
     said = capsys.readouterr()
     assert f"edge2 took the certificate {serial(text):x}" in said.out
     assert f"down did not take the certificate {serial(text):x}: " in said.err
+
+
+def test_a_deploy_sees_what_is_on_the_disk_and_what_is_served(edge: Edge, authority: Authority, tmp_path: Path) -> None:
+    live, renewals, kept = tmp_path / "live/matchpoint-1", tmp_path / "renewal", tmp_path / "share"
+    renewals.mkdir()
+
+    def look() -> dict:
+        asked = {"current": str(edge.current), "live": str(live), "renewals": str(renewals), "kept": [str(kept)]}
+        asked |= {"port": edge.server.port, "server_name": DOMAIN}
+        return json.loads(run([sys.executable, LOOK], stdin=json.dumps({"ANSIBLE_MODULE_ARGS": asked})).stdout)
+
+    begin = look()
+    assert begin["has_current"]
+    assert not begin["has_live"]
+    assert not begin["is_current"]
+    assert begin["on_disk"] == begin["served"] != ""  # the placeholder, whoever signed it
+
+    chain, key = authority.issue().split(b"-----BEGIN PRIVATE KEY-----")
+    live.mkdir(parents=True)
+    (live / "fullchain.pem").write_bytes(chain)
+    (live / "privkey.pem").write_bytes(b"-----BEGIN PRIVATE KEY-----" + key)
+    (renewals / "matchpoint-1.conf").touch()  # cut off by a full disk
+    assert not look()["has_live"]
+
+    (renewals / "matchpoint-1.conf").write_text("version = 4")
+    (renewals / "matchpoint-0.conf").touch()
+    (renewals / "foreign.conf").touch()
+    kept.touch()
+    edge.current.unlink()
+    edge.current.symlink_to(live)
+    issued = look()
+    assert issued["has_live"]
+    assert issued["is_current"]
+    assert (issued["others"], issued["kept"]) == ([str(renewals / "matchpoint-0.conf")], [str(kept)])
+    assert issued["served"] == begin["served"] != issued["on_disk"]
+    edge.server.reload()
+    assert look()["served"] == issued["on_disk"]
+    edge.server.port = 1  # where nobody listens
+    assert look()["served"] == ""
+    (live / "fullchain.pem").unlink()
+    assert not look()["has_current"]

@@ -76,6 +76,7 @@ def unpack(archive: Path, dest: Path, part: str, compiled: list[str]) -> None:
     """Makes the folder, in the place of what is there. Raises NotUnpacked, with all as it was."""
     draft = None
     try:
+        dest.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=dest.parent))
         draft.chmod(0o755)
         run("tar", "--extract", "--use-compress-program=zstd -d", "--file", archive, "--directory", draft)
