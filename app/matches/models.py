@@ -51,6 +51,7 @@ class Match(models.Model):
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField()
     duration_us = models.PositiveBigIntegerField(help_text=_("Match time, in microseconds."))
+    rallies = models.JSONField(null=True, blank=True, help_text=_("Hits of each rally; none of matches from before."))
     epoch = models.PositiveIntegerField(
         default=0, db_default=0, help_text=_("Of the live worker's lease: the result of a newer owner counts.")
     )

@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from django.db.models import Count, F, FilteredRelation, Q, QuerySet
+from django.db.models import Count, F, FilteredRelation, Prefetch, Q, QuerySet
 
 from matches.models import Match, Seat
 
@@ -43,7 +43,7 @@ def matches_of(player: "Player") -> "QuerySet[WithAnnotations[Match, Own]]":
         .annotate(
             own_side=F("own__side"), rating_before=F("change__rating_before"), rating_after=F("change__rating_after")
         )
-        .prefetch_related("seats")
+        .prefetch_related(Prefetch("seats", Seat.objects.select_related("user")))
     )
 
 

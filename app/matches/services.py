@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from matches.models import Match, Seat, Timeline
 from matches.rules import MatchRequest
+from matches.timelines import rally_hits
 from ratings.services import match_rate, match_rate_again
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def match_finish(*, record: "FinishedMatch") -> bool:
         "started_at": record.started_at,
         "finished_at": record.finished_at,
         "duration_us": record.duration_us,
+        "rallies": rally_hits(record.timeline),
         "epoch": record.epoch,
     }
     players = [player for player in spec.players if player is not None]

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.django_db
 PUBLIC = [
     "/",
     "/matches/",
+    "/leaderboard/",
     "/accounts/login/",
     "/accounts/signup/",
     "/accounts/password/reset/",

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
 from glicko2.math.algorithm import update_rating
 
 from accounts.models import User
 from live.records import FinishedMatch
 from matches.services import match_finish
+from ratings import charts
 from ratings.glicko import CENTRE, PERIOD, SCALE, Strength, update
 from ratings.models import Rating, RatingChange
+from ratings.templatetags.ratings import avatar
 
 Record = Callable[..., FinishedMatch]
 Play = Callable[..., FinishedMatch]
@@ -156,3 +160,74 @@ def test_a_result_that_is_replaced_counts_as_if_it_had_always_been_so(crowd: lis
     assert [row[2] for row in replaced[0] if row[0] == missed.spec.id] == [bea.pk, ada.pk]
     call_command("recompute_ratings")
     assert numbers() == replaced
+
+
+@pytest.fixture
+def ladder(db: None) -> list[User]:
+    """A hundred and twenty players with a place, the best first; ties by age; one more is provisional."""
+    users = User.objects.bulk_create(User(username=f"player{number:03}") for number in range(121))
+    at = timezone.now()
+    Rating.objects.bulk_create(
+        Rating(user=user, rating=2000 - number // 2, deviation=60, volatility=0.06, played=30, rated_at=at)
+        for number, user in enumerate(users[:120])
+    )
+    Rating.objects.create(user=users[120], rating=2500, deviation=200, volatility=0.06, played=2, rated_at=at)
+    return users
+
+
+def test_the_leaderboard_goes_on_where_it_ended_at_the_same_cost(
+    client: Client, ladder: list[User], django_assert_num_queries: Any
+) -> None:
+    client.get("/leaderboard/")  # a guest from now on
+    seen, places, path = [], [], "/leaderboard/"
+    for queries in (1, 3, 3):  # the later ones look up where they begin, and count who is above
+        with django_assert_num_queries(queries):
+            page = client.get(path).context["page"]
+        seen += [entry.user for entry in page.entries]
+        places.append(page.first)
+        path = f"/leaderboard/?after={page.after}"
+    assert seen == ladder[:120]
+    assert (places, page.after) == ([1, 51, 101], None)
+    assert client.get(f"/leaderboard/?after={ladder[120].public_id}").status_code == 404
+    assert client.get("/leaderboard/?after=%00nonsense").status_code == 404
+
+
+def test_everybody_knows_their_own_place(client: Client, ladder: list[User]) -> None:
+    client.force_login(ladder[99])
+    assert client.get("/leaderboard/").context["own_rank"] == 100
+    client.force_login(ladder[120])
+    page = client.get("/leaderboard/")
+    assert page.context["own_rank"] is None
+    assert "still provisional" in page.content.decode()
+
+
+def test_a_profile_shows_what_came_of_the_matches(
+    client: Client, crowd: list[User], play: Play, django_assert_max_num_queries: Any
+) -> None:
+    ada, bea, cid, _ = crowd
+    hits = [{"k": "serve"}, {"k": "hit", "n": 1}, {"k": "serve"}, *({"k": "hit", "n": n + 1} for n in range(12))]
+    for number in range(12):
+        play(ada, (bea, cid)[number % 2], winner=number % 3 == 0, timeline=[*hits, {"k": "point"}])
+    page = client.get(f"/u/{ada.public_id}/")  # a guest
+    with django_assert_max_num_queries(6):  # user, rating, count, seats, others, changes; the place once there is one
+        page = client.get(f"/u/{ada.public_id}/")
+    assert [(one.user, one.won, one.lost) for one in page.context["opponents"]] == [(cid, 4, 2), (bea, 4, 2)]
+    assert [game.is_won for game in page.context["games"][:3]] == [True, True, False]
+    assert page.context["rating_chart"].count == 12
+    assert [bar.count for bar in page.context["rally_chart"]] == [0, 0, 0, 12, 0, 0]
+    text = page.content.decode()
+    assert text.count("<polyline") == 1
+    assert "10–19: 12" in text  # noqa: RUF001 - a range
+    ada.is_active = False
+    ada.save()
+    assert client.get(f"/u/{ada.public_id}/").status_code == 404
+
+
+def test_charts_hold_every_value_and_avatars_are_of_the_account() -> None:
+    for values in ([1500.0, 1500.0], [1500.0, 1812.4, 1399.9], [float(n) for n in range(1000, 3000, 20)]):
+        chart = charts.line(values)
+        ticks = [tick.at for tick in chart.ticks]
+        heights = [float(point.split(",")[1]) for point in chart.path.split()]
+        assert min(ticks) <= min(heights) <= max(heights) <= max(ticks)
+        assert 2 <= len(ticks) <= 7
+    assert avatar("abc123abc123") == avatar("abc123abc123") != avatar("abc123abc124")

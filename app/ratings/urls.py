@@ -1,0 +1,16 @@
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
+
+from ratings import views
+
+
+class PlayerIdConverter(StringConverter):
+    regex = "[a-z0-9]{12}"
+
+
+register_converter(PlayerIdConverter, "player_id")
+
+urlpatterns = [
+    path("leaderboard/", views.leaderboard, name="leaderboard"),
+    path("u/<player_id:public_id>/", views.profile, name="player"),
+]
