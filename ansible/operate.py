@@ -15,10 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from closing import closing
 from supervise import Supervisor
 from targets import COMMON_SWITCHES, COMMON_TEXTS, TARGETS, Target
 
@@ -61,7 +63,7 @@ def main(name: str) -> int:
     except Refusal as refusal:
         say(f"make {name}: {refusal} Nothing was done.")
         return 2
-    return operate(target, settings, options, commands)
+    return operate(name, target, settings, options, commands)
 
 
 def say(sentence: str) -> None:
@@ -149,6 +151,9 @@ def prepare(name: str, target: Target, settings: Mapping[str, Any]) -> None:
     os.environ.setdefault("ANSIBLE_CONFIG", str(HERE / "ansible.cfg"))
     os.environ["MATCHPOINT_REASON"] = settings["REASON"] or f"make {name}"
     os.environ["MATCHPOINT_UNLOCK"] = "1" if settings["UNLOCK"] else ""
+    os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # of plays for groups that a site has not; LIMIT is checked
+    if settings["CHECK"] and not target.reads:
+        os.environ["ANSIBLE_STDOUT_CALLBACK"] = "check"
     os.environ.update(target.environment)
     match settings["STRATEGY"] or "mitogen":
         case "mitogen":
@@ -296,8 +301,11 @@ def check_tags(tags: str, command: list[str]) -> None:
             )
 
 
-def operate(target: Target, settings: Mapping[str, Any], options: Options, commands: Iterable[list[str]]) -> int:
+def operate(
+    name: str, target: Target, settings: Mapping[str, Any], options: Options, commands: Iterable[list[str]]
+) -> int:
     """Runs what was decided, one command after the other; returns the exit code of `make`'s recipe."""
+    began = time.monotonic()
     with tempfile.NamedTemporaryFile("r", dir=HERE.parent / ".cache", prefix="run-", suffix=".jsonl") as file:
         os.environ["MATCHPOINT_RUN"], os.environ["MATCHPOINT_SUPERVISOR"] = file.name, str(os.getpid())
         supervisor = Supervisor()
@@ -315,6 +323,8 @@ def operate(target: Target, settings: Mapping[str, Any], options: Options, comma
         if code == 0 and run.is_idle:
             say(f"Nothing was done: {nobody(settings)}")
             return 1
+        if target.closes and run.told:
+            print(closing(name, settings, run.told, code=code, took=round(time.monotonic() - began)), flush=True)
         return code if code >= 0 else 128 - code
 
 
@@ -325,10 +335,12 @@ class Report:
         self.held: dict[str, str] = {}  # host: token of the lock
         self.why: dict[str, str] = {}  # host: why it could not be given back
         self.is_idle = False  # a playbook came to its end and no host took part
+        self.told: list[dict[str, Any]] = []  # what those that came to their end did
         for line in Path(path).read_text().splitlines():
             told = json.loads(line)
             if "hosts" in told:
                 self.is_idle |= told["hosts"] == 0
+                self.told.append(told)
             elif told["held"]:
                 self.held[told["host"]] = told["token"]
                 self.why[told["host"]] = told.get("why", "")

@@ -32,6 +32,7 @@ class Target:
     reads: bool = False  # changes nothing on any machine, so that CHECK=1 asks for what it does anyway
     rounds: Callable[[Settings], Sequence[Mapping[str, Any]]] = lambda settings: [{}]  # extra variables of each run
     environment: Mapping[str, str] = field(default_factory=dict)
+    closes: bool = False  # says at its end where the site serves, what changed and what comes next
     program: tuple[str, ...] = ()  # comes before the playbook; gets the inventory, and ARGS instead of the playbook
 
 
@@ -48,7 +49,12 @@ def certificate_rounds(settings: Settings) -> Sequence[Mapping[str, Any]]:
 DEPLOYS = {"NEW_SECRETS": "new_secrets", "BREAKING": "deploy_breaking"}
 
 TARGETS = {
-    "deploy": Target(playbook="site.yml", switches=CONSENTS | DEPLOYS, knows=frozenset({"CHECK", "LIMIT", "TAGS"})),
+    "deploy": Target(
+        playbook="site.yml",
+        switches=CONSENTS | DEPLOYS,
+        knows=frozenset({"CHECK", "LIMIT", "TAGS"}),
+        closes=True,
+    ),
     "preflight": Target(
         playbook="site.yml", tags="preflight", switches=CONSENTS | DEPLOYS, reads=True, knows=frozenset({"LIMIT"})
     ),
@@ -75,7 +81,7 @@ TARGETS = {
         },
     ),
     "silences": Target(playbook="silence.yml", variables={"silence_list": True}, reads=True),
-    "rollback": Target(playbook="rollback.yml", texts={"RELEASE": "rollback_release"}),
+    "rollback": Target(playbook="rollback.yml", texts={"RELEASE": "rollback_release"}, closes=True),
     "releases": Target(playbook="releases.yml", reads=True, knows=frozenset({"LIMIT"})),
     "reboot": Target(playbook="reboot.yml", texts={"HOST": "reboot_host"}, switches={"DOWNTIME": "reboot_downtime"}),
     "add-host": Target(
@@ -83,8 +89,9 @@ TARGETS = {
         texts={"HOST": "joining_host"},
         switches=CONSENTS | DEPLOYS,
         knows=frozenset({"CHECK"}),
+        closes=True,
     ),
-    "remove-host": Target(playbook="remove_host.yml", texts={"HOST": "leaving_host"}, switches=DEPLOYS),
+    "remove-host": Target(playbook="remove_host.yml", texts={"HOST": "leaving_host"}, switches=DEPLOYS, closes=True),
     "staff": Target(playbook="staff.yml", texts={"NAME": "staff_name", "EMAIL": "staff_email"}),
     "promote": Target(
         playbook="promote.yml",

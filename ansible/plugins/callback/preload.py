@@ -43,6 +43,10 @@ class CallbackModule(CallbackBase):
             return
         from ansible.collections import list as collections
 
+        # Its `get` only adds the same deprecation to every run (docs/decisions: Mitogen stays optional)
+        strategies = loader.strategy_loader
+        strategies.get = lambda *of, **how: strategies.get_with_context(*of, **how).object
+
         module_finder.compile = cache(compile)  # before it forks what scans
         folders = list(collections.list_collection_dirs())
         collections.list_collection_dirs = lambda: folders
