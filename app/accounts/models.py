@@ -1,5 +1,7 @@
 import secrets
 import string
+from collections.abc import Collection
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -22,11 +24,27 @@ class User(AbstractUser):
         _("display name"), max_length=30, blank=True, help_text=_("What other players see. Your username if empty.")
     )
 
+    _opened_with: tuple[Any, Any] | None = None  # of a new one: nothing
+
     class Meta(AbstractUser.Meta):
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="user_public_id_unique"),
             models.UniqueConstraint(Lower("username"), name="user_username_unique_any_case"),
         ]
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **kwargs: Any) -> "User":
+        user = super().from_db(db, field_names, values, **kwargs)
+        user._opened_with = user._opens_with()
+        return user
+
+    def _opens_with(self) -> tuple[Any, Any]:
+        """What sessions depend on; None for what was not loaded."""
+        return self.__dict__.get("password"), self.__dict__.get("is_active")
+
+    def sessions_ended(self) -> bool:
+        """Whether another password, or a ban, has ended the sessions that there were when this was loaded."""
+        return self._opened_with not in (None, self._opens_with())
 
     def __str__(self) -> str:
         return self.name

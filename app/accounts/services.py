@@ -1,3 +1,4 @@
+import logging
 import secrets
 from dataclasses import dataclass
 from typing import Literal
@@ -6,8 +7,24 @@ from allauth.account.models import EmailAddress
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from redis.exceptions import RedisError
 
 from accounts.models import User
+from live.directory.revocations import revoke
+
+logger = logging.getLogger(__name__)
+
+
+def sockets_close(*, user_pk: object) -> None:
+    """Close every match socket of a user once the transaction is through, and make tokens for seats worthless."""
+
+    def close() -> None:
+        try:
+            revoke(f"u:{user_pk}")
+        except RedisError as error:  # the session is gone in any case
+            logger.error("sockets stay open", extra={"user": user_pk, "error": error})
+
+    transaction.on_commit(close)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ from allauth.account.models import EmailAddress
 from allauth.account.signals import email_confirmed, email_removed
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authenticator_added, authenticator_used
-from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
 from prometheus_client import Counter
 
 from accounts.models import User
 from accounts.players import guest_read
 from accounts.second_factor import second_factor_record
+from accounts.services import sockets_close
 from matches.services import seats_claim
 
 AUTH_ATTEMPTS = Counter("matchpoint_auth_attempts_total", "Attempts to log in, by result.", ["result"])
@@ -30,6 +32,20 @@ def on_logged_in(sender: Any, request: HttpRequest | None, user: User, **kwargs:
 
 def on_login_failed(sender: Any, **kwargs: Any) -> None:
     AUTH_ATTEMPTS.labels("failure").inc()
+
+
+def on_logged_out(sender: Any, user: User | None, **kwargs: Any) -> None:
+    if user is not None:
+        sockets_close(user_pk=user.pk)
+
+
+def on_user_saved(sender: Any, instance: User, **kwargs: Any) -> None:
+    if instance.sessions_ended():
+        sockets_close(user_pk=instance.pk)
+
+
+def on_user_deleted(sender: Any, instance: User, **kwargs: Any) -> None:
+    sockets_close(user_pk=instance.pk)
 
 
 def on_second_factor(
@@ -54,6 +70,9 @@ def on_address_removed(sender: Any, request: HttpRequest, email_address: EmailAd
 
 def connect() -> None:
     user_logged_in.connect(on_logged_in, dispatch_uid="accounts.logged_in")
+    user_logged_out.connect(on_logged_out, dispatch_uid="accounts.logged_out")
+    post_save.connect(on_user_saved, sender=User, dispatch_uid="accounts.user_saved")
+    post_delete.connect(on_user_deleted, sender=User, dispatch_uid="accounts.user_deleted")
     user_login_failed.connect(on_login_failed, dispatch_uid="accounts.login_failed")
     authenticator_used.connect(on_second_factor, dispatch_uid="accounts.authenticator_used")
     authenticator_added.connect(on_second_factor, dispatch_uid="accounts.authenticator_added")

@@ -10,6 +10,8 @@ Keys (values are JSON unless said otherwise):
     mp:match:<id>:snapshot     the last rally boundary
     mp:match:<id>:timeline     list of pieces of the timeline, one piece a boundary
     mp:match:<id>:over         set when the match is over; the others go when its result is in the database
+    mp:revocations             stream of identities that were logged out (live.directory.revocations)
+    mp:revoked:<identity>      text, when that was (s)
 
 A worker owns its matches as long as it renews its own key. The epoch is the fencing token: it grows with every
 placement and every claim, and every write of an owner is refused when the lease no longer carries its epoch.
@@ -47,6 +49,7 @@ from live.directory.model import (
     Worker,
 )
 from live.directory.placement import Placement
+from live.directory.revocations import Revocations
 from live.directory.store import (
     LOAD_SECONDS,
     MATCH_SECONDS,
@@ -92,7 +95,7 @@ TIMEOUT_SECONDS = 2.0  # for every command
 CONNECTIONS: Final = 32  # of a process to Valkey; commands take a millisecond
 
 
-class Directory(Placement):
+class Directory(Placement, Revocations):
     """Matches, leases and workers in one Valkey (or its stand-in). Raises redis' errors when that cannot be reached."""
 
     async def worker_beat(
@@ -332,10 +335,16 @@ def _client() -> Redis:
 
 
 def _fake_client() -> Redis:
-    """One stand-in a process, shared by all its event loops."""
+    from fakeredis import FakeAsyncRedis
+
+    return cast(Redis, FakeAsyncRedis(server=fake_server(), decode_responses=True))
+
+
+def fake_server() -> Any:
+    """One stand-in a process, shared by all its event loops and threads."""
     global _fake_server
-    from fakeredis import FakeAsyncRedis, FakeServer
+    from fakeredis import FakeServer
 
     if _fake_server is None:
         _fake_server = FakeServer()
-    return cast(Redis, FakeAsyncRedis(server=_fake_server, decode_responses=True))
+    return _fake_server

@@ -3,7 +3,7 @@
 The pages issue them, the match socket reads them. They travel inside the first message, never in a URL.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.core import signing
 
@@ -18,12 +18,13 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SeatClaim:
-    """What a valid token proves. `side` None is a spectator."""
+    """What a valid token proves. `side` None is a spectator; `issued_at` is in seconds since 1970."""
 
     match_id: str
     identity: str
     side: int | None
     worker: str
+    issued_at: int = field(default=0, compare=False)
 
 
 def seat_token(*, match_id: str, identity: str, side: int | None, worker: str) -> str:
@@ -37,4 +38,5 @@ def seat_token_read(token: str) -> SeatClaim:
         match_id, identity, side, worker = signing.loads(token, salt=_SALT, max_age=TOKEN_SECONDS)
     except (signing.BadSignature, ValueError, TypeError) as error:
         raise InvalidToken(str(error)) from error
-    return SeatClaim(match_id=match_id, identity=identity, side=side, worker=worker)
+    issued_at = signing.b62_decode(token.rsplit(":", 2)[1])  # the signature, which is good, covers it
+    return SeatClaim(match_id=match_id, identity=identity, side=side, worker=worker, issued_at=issued_at)

@@ -136,10 +136,12 @@ class _Socket:
             raise Refused(4401, "the token is for another place")
         if claim.worker != self._worker.name:
             raise Refused(4404, "this is another worker")
+        self._connection.identity = claim.identity  # from here on the socket hears of a revocation
+        if await self._worker.is_revoked(claim):
+            raise Refused(4401, "logged out")
         owner = await self._worker.owner_for(claim)
         if self._connection.closing:
             raise _Gone
-        self._connection.identity = claim.identity
         self._connection.protocol = message.protocol
         self._connection.told_by = message.owner
         self._connection.line_rtt = self._line_rtt()

@@ -37,6 +37,7 @@ from live.worker.takeover import Adoption
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS: Final = 1.0
+REVOCATION_SECONDS: Final = 0.5  # after which who is logged out leaves the court
 PROBE_SECONDS: Final = 0.1
 CRASHES_MAX: Final = 3  # of one match
 STOP_SECONDS: Final = 8.0  # after the drain
@@ -78,6 +79,7 @@ class Worker:
         self._looking: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._beat_at = clock.now()
+        self._revocation = ""  # the last that was heeded
         self._crashes: Counter[str] = Counter()
         self._is_cut_off = False  # the directory did not answer the last time
 
@@ -111,6 +113,27 @@ class Worker:
         if claim.side != owner.spec.side_of(claim.identity):
             raise Refused(4401, "the seat belongs to somebody else")
         return owner
+
+    async def is_revoked(self, claim: SeatClaim) -> bool:
+        """Whether whoever has the token was logged out since. Without the directory nobody knows: then it counts."""
+        try:
+            return await self._directory.is_revoked(claim)
+        except (RedisError, TimeoutError) as error:
+            self.directory_failed(error)
+            return False
+
+    async def heed_revocations(self) -> None:
+        """Close the sockets of who was logged out since the last look, wherever that happened."""
+        identities: set[str] = set()
+        try:
+            if self._revocation:
+                self._revocation, identities = await self._directory.revocations_after(self._revocation)
+            else:
+                self._revocation = await self._directory.revocations_end()
+        except (RedisError, TimeoutError) as error:
+            self.directory_failed(error)
+        for connection in [each for each in self.connections if each.identity in identities]:
+            connection.refuse(Refused(4401, "logged out"))
 
     async def _take(self, match_id: str) -> MatchOwner:
         if match_id in self.ending.running:
@@ -302,6 +325,7 @@ class Worker:
 
     async def start(self) -> None:
         """Announce the worker and start its background loops."""
+        await self.heed_revocations()  # from here on
         await self.beat()
         self._loops = [
             asyncio.create_task(loop, name=name)
@@ -310,6 +334,7 @@ class Worker:
                 ("keep", self.calls.keep()),
                 ("results", _every(RETRY_SECONDS, self.ending.retry)),
                 ("probe", _probe_loop()),
+                ("revocations", _every(REVOCATION_SECONDS, self.heed_revocations)),
             )
         ]
         logger.info("worker started", extra={"worker": self.name, "release": self.release})

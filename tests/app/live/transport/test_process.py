@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
@@ -69,6 +70,14 @@ class Site:
             data: dict[str, Any] = json.loads(answer.read())
             return data
 
+    def submit(self, path: str, **fields: str) -> None:
+        """Fills in the form at `path`, as a browser without scripts does."""
+        found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.get(path))
+        assert found
+        data = urllib.parse.urlencode({"csrfmiddlewaretoken": found[1], **fields}).encode()
+        with self._browser.open(self.base + path, data, timeout=30) as answer:
+            assert answer.status == 200
+
     def seat(self) -> dict[str, Any]:
         match = self.post("/api/matches", {"mode": "ai", "level": "easy", "points": 3})
         return self.post(f"/api/matches/{match['id']}/seat", {})
@@ -108,6 +117,15 @@ async def test_a_message_that_is_too_large_closes_with_1009(site: Site) -> None:
     async with site.sit_down() as match:
         await match.send("x" * 2000)
         assert await code_of_close(match) == 1009
+
+
+async def test_logging_out_closes_the_match_within_two_seconds(site: Site) -> None:
+    password = "correct horse 42"
+    await asyncio.to_thread(site.submit, "/accounts/signup/", username="ada", password1=password, password2=password)
+    async with site.sit_down() as match:
+        await asyncio.to_thread(site.submit, "/accounts/logout/")
+        async with asyncio.timeout(2):
+            assert await code_of_close(match) == 4401
 
 
 async def test_a_malformed_message_closes_with_4400(site: Site) -> None:

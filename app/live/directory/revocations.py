@@ -1,0 +1,62 @@
+"""Identities that were logged out, banned or given another password, told to every live worker.
+
+A stream in Valkey tells the workers, each of which remembers how far it has read: what is said while one cannot listen
+is heard later. A key for each identity outlives its tokens, so that none of these opens anything.
+"""
+
+import time
+from typing import Any, Final, cast
+
+from django.conf import settings
+from redis import Redis
+
+from live.directory.store import Store
+from live.protocol.tokens import TOKEN_SECONDS, SeatClaim
+
+STREAM: Final = "mp:revocations"
+STREAM_LENGTH: Final = 10_000
+_TIMEOUT_S: Final = 1.0
+
+
+class Revocations(Store):
+    """The workers' side."""
+
+    async def revocations_end(self) -> str:
+        """The position of the newest revocation."""
+        newest = await self._client.xrevrange(STREAM, count=1)
+        return str(newest[0][0]) if newest else "0-0"
+
+    async def revocations_after(self, position: str) -> tuple[str, set[str]]:
+        """The newest position, and the identities that were revoked after `position`."""
+        entries = cast(Any, await self._client.xrange(STREAM, min=f"({position}"))
+        return (entries[-1][0] if entries else position), {fields["identity"] for _, fields in entries}
+
+    async def is_revoked(self, claim: SeatClaim) -> bool:
+        """Whether the identity was revoked after the token of `claim` was issued, or in the same second."""
+        revoked_at = await self._client.get(_key(claim.identity))
+        return revoked_at is not None and int(revoked_at) >= claim.issued_at
+
+
+def revoke(identity: str) -> None:
+    """Close the sockets of `identity` at every worker, and make its tokens worthless. Raises redis' errors.
+
+    For synchronous code: a connection of its own, once in a while.
+    """
+    with _client() as client, client.pipeline(transaction=True) as pipe:
+        pipe.set(_key(identity), int(time.time()), ex=2 * TOKEN_SECONDS)
+        pipe.xadd(STREAM, {"identity": identity}, maxlen=STREAM_LENGTH, approximate=True)
+        pipe.execute()
+
+
+def _key(identity: str) -> str:
+    return f"mp:revoked:{identity}"
+
+
+def _client() -> Redis:
+    if settings.VALKEY_URL.startswith("fake://"):
+        from fakeredis import FakeRedis
+
+        from live.directory import fake_server
+
+        return FakeRedis(server=fake_server())
+    return Redis.from_url(settings.VALKEY_URL, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)

@@ -1,0 +1,61 @@
+"""Who is logged out leaves the court at every worker, and old tokens open nothing."""
+
+import time
+from unittest.mock import AsyncMock
+
+import pytest
+
+from live import directory
+from live.directory.revocations import revoke
+from tests.app.live.conftest import House, settle
+
+
+@pytest.fixture(autouse=True)
+def _one_valkey(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pages tell arrives where the workers listen."""
+    monkeypatch.setattr(directory, "_fake_server", house.valkey)
+
+
+async def test_every_worker_closes_the_sockets_of_who_is_logged_out(house: House) -> None:
+    players = []
+    for name in ("local-8101", "other-8101"):
+        worker = await house.worker(name)
+        await worker.heed_revocations()
+        match_id = await house.match()
+        players += [await house.player(match_id, identity).join() for identity in ("g:ada", "g:bob")]
+    assert all(player.socket.heard("welcome") for player in players)
+    revoke("g:ada")
+    for worker in house.workers.values():
+        await worker.heed_revocations()
+    await settle()
+    assert [player.socket.close_code for player in players] == [4401, None, 4401, None]
+
+
+async def test_a_token_from_before_opens_nothing_and_one_from_after_does(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.worker()
+    match_id = await house.match()
+    revoke("g:ada")
+    player = await house.player(match_id, "g:ada").join()  # in the same second
+    assert player.socket.close_code == 4401
+    assert not player.socket.heard("welcome")
+    now = time.time()
+    monkeypatch.setattr("django.core.signing.time.time", lambda: now + 2)
+    player = await house.player(match_id, "g:ada").join()
+    await settle()
+    assert player.socket.heard("welcome")
+
+
+async def test_what_a_worker_missed_it_hears_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = await house.worker()
+    await worker.heed_revocations()
+    player = await house.player(await house.match(), "g:ada").join()
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(house.directory, "revocations_after", AsyncMock(side_effect=TimeoutError))
+        revoke("g:ada")
+        await worker.heed_revocations()
+    assert player.socket.close_code is None
+    await worker.heed_revocations()
+    await settle()
+    assert player.socket.close_code == 4401
