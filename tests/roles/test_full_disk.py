@@ -12,6 +12,7 @@ from typing import Any
 import ansible.module_utils
 import pytest
 
+from tests.plays import ansible_play
 from tests.processes import run
 from tests.roles.test_write_files import write
 from tests.rules.model import ROOT
@@ -216,17 +217,6 @@ def test_releases_are_listed_although_one_is_damaged(archive: Path, tmp_path: Pa
         "spoilt": "manifest.json is damaged",
         "bare": "its libraries shared are damaged: manifest.json is missing",
     }
-
-
-def ansible_play(tmp_path: Path, *tasks: dict[str, Any], check: bool = False, **variables: str) -> str:
-    """What Ansible says of a play of these tasks on this machine."""
-    play = {"hosts": "localhost", "gather_facts": False, "check_mode": check, "tasks": tasks}
-    (tmp_path / "play.yml").write_text(json.dumps([play]))
-    settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_STRATEGY": "mitogen_linear"}
-    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-c", "local"]
-    command += [tmp_path / "play.yml", "-e", json.dumps(variables | {"ansible_python_interpreter": sys.executable})]
-    done = run(command, timeout_s=110, env=os.environ | settings)
-    return " ".join((done.stdout + done.stderr).split())
 
 
 def test_a_deploy_says_beforehand_that_there_is_no_room(archive: Path, disk: Disk, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from monitoring.dashboards.build import DASHBOARDS, FOLDER
 
-from tests.roles.test_full_disk import ansible_play
+from tests.plays import ansible_play
 from tests.rules.model import ROOT, role_template, role_vars
 
 SETTINGS = {
