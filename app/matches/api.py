@@ -20,7 +20,7 @@ from live.records import UnknownSchema
 from matches.limits import Limit
 from matches.models import Match
 from matches.rules import CANARY_REQUEST, BadRequest, MatchRequest
-from matches.selectors import match_summary
+from matches.selectors import match_replay, match_summary
 from matches.services import match_create
 from matchpoint.errors import RETRY_AFTER_S, api_error
 
@@ -136,6 +136,15 @@ async def match(request: HttpRequest, match_id: str) -> HttpResponse:
     if summary is None:
         raise NoSuchMatch(match_id)
     return JsonResponse(summary)
+
+
+@endpoint("GET", "HEAD")
+async def replay(request: HttpRequest, match_id: str) -> HttpResponse:
+    found = await match_replay(match_id)
+    if found is None:
+        raise NoSuchMatch(match_id)
+    name = f'attachment; filename="matchpoint-{match_id}.json"'
+    return JsonResponse(found, headers={"Content-Disposition": name})
 
 
 @endpoint("POST")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.db.models import Count, F, FilteredRelation, Prefetch, Q, QuerySet
 
 from matches.models import Match, Seat
+from matches.timelines import replay
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -69,6 +70,13 @@ async def match_summary(match_id: str, *, player: "Player") -> Summary | None:
         return _live(spec, await directory.match_standing(match_id), player)
     match = await Match.objects.prefetch_related("seats", "rating_changes").filter(public_id=match_id).afirst()
     return _finished(match, player) if match is not None else None
+
+
+async def match_replay(match_id: str) -> Summary | None:
+    """The match from its beginning, as docs/replays.md describes it; None unless it is finished."""
+    stored = Match.objects.select_related("timeline").prefetch_related("seats")
+    match = await stored.filter(public_id=match_id, timeline__isnull=False).afirst()
+    return replay(match) if match is not None else None
 
 
 def _finished(match: Match, player: "Player") -> Summary:

@@ -1,7 +1,7 @@
 from asgiref.sync import sync_to_async
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -27,6 +27,17 @@ async def match(request: HttpRequest, match_id: str) -> HttpResponse:
     match_url = request.build_absolute_uri(reverse("match", args=[match_id]))
     # The template asks the session and the database, which only a thread may do.
     return await sync_to_async(render)(request, "match.html", {"match": summary, "match_url": match_url})
+
+
+@require_safe
+async def replay(request: HttpRequest, match_id: str) -> HttpResponse:
+    player = await player_aget(request)
+    summary = await match_summary(match_id, player=player)
+    if summary is None:
+        raise Http404("no such match")
+    if summary["status"] != "finished":
+        return redirect("match", match_id)
+    return await sync_to_async(render)(request, "matches/replay.html", {"match": summary})
 
 
 @require_safe

@@ -78,6 +78,15 @@ export function takeSeat(id) {
 }
 
 /**
+ * A finished match from its beginning (docs/replays.md).
+ * @param {string} id
+ * @returns {Promise<{match: Summary, start: import("./engine.js").MatchState, events: import("./engine.js").MatchEvent[]}>}
+ */
+export function getReplay(id) {
+  return call(`/api/matches/${encodeURIComponent(id)}/replay`, { headers: { Accept: "application/json" } });
+}
+
+/**
  * @param {string} id
  * @returns {Promise<Summary>}
  */

@@ -244,10 +244,12 @@ export async function copy(button, url, text = url) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // No permission, or not a secure page: select the link, then one key copies it.
-    const field = /** @type {HTMLInputElement} */ (element("invite-url"));
-    field.value = url;
-    field.select();
+    // No permission, or not a secure page: select the link, then one key copies it. A replay has it in its address.
+    const field = /** @type {HTMLInputElement | null} */ (document.getElementById("invite-url"));
+    if (field !== null) {
+      field.value = url;
+      field.select();
+    }
     return;
   }
   const label = button.textContent;

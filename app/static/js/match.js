@@ -1,21 +1,21 @@
 // @ts-check
 /** The match page: the timeline comes in by the socket, inputs go out, and every frame shows the exact moment. */
 
-import { getMatch, takeSeat } from "./api.js";
+import { getMatch, getReplay, takeSeat } from "./api.js";
 import { Clock } from "./clock.js";
-import { apply, initial, RULES, stateFromJson } from "./engine.js";
+import { initial, RULES, stateFromJson } from "./engine.js";
 import * as hud from "./hud.js";
 import { Input } from "./input.js";
-import { OwnPaddle, Stage } from "./predict.js";
+import { OwnPaddle } from "./predict.js";
 import { askRematch, hearRematch } from "./rematch.js";
-import { Court } from "./render.js";
 import { settings } from "./settings.js";
 import { MatchSocket } from "./socket.js";
-import { countSound, hitSound, pointSound, wallSound } from "./sound.js";
+import { countSound, pointSound } from "./sound.js";
 import { awaitRating, showRating } from "./standing.js";
 import { Statistics } from "./statistics.js";
 import { wireMute, wireSharing } from "./toolbar.js";
 import { circumstance, verdict } from "./verdict.js";
+import { MatchView } from "./view.js";
 
 const SECOND = 1000000;
 const COUNTDOWN_US = 1.5 * SECOND; // a serve that is announced this far ahead is counted down
@@ -26,7 +26,6 @@ const SLEPT_MS = 1500; // a gap between frames this long: the machine slept, or 
 const data = /** @type {Summary} */ (JSON.parse(hud.element("match-data").textContent ?? "{}"));
 const page = hud.element("match");
 
-let state = initial({ ...RULES, points: data.points });
 let players = data.players;
 /** @type {number | null} */
 let side = data.you;
@@ -40,15 +39,15 @@ let statistics = new Statistics();
 let wakeLock = null;
 
 const clock = new Clock();
-const own = new OwnPaddle(state.rules);
-const stage = new Stage(state.rules);
-const court = new Court(/** @type {HTMLCanvasElement} */ (hud.element("court")), state.rules, { label: hud.say("you") });
+const view = new MatchView(initial({ ...RULES, points: data.points }), hud.say("you"));
+const { court } = view;
+const own = new OwnPaddle(view.state.rules);
 const socket = new MatchSocket(
   clock,
-  { version: () => state.version, message: receive, status: connection },
+  { version: () => view.state.version, message: receive, status: connection },
   { seat: () => takeSeat(data.id) },
 );
-const input = new Input({ court, stage: hud.element("stage"), rules: state.rules, keys: settings, send: steer });
+const input = new Input({ court, stage: hud.element("stage"), rules: view.state.rules, keys: settings, send: steer });
 
 /** @param {number | null} target */
 function steer(target) {
@@ -91,22 +90,22 @@ function welcome(message) {
   court.resize();
   input.isEnabled = side !== null;
   if (message.state !== null) {
-    state = stateFromJson(message.state);
-    if (state.version > 0) {
+    view.show(stateFromJson(message.state));
+    if (view.state.version > 0) {
       statistics = new Statistics(false);
     }
-    hasStarted = state.version > 0;
+    hasStarted = view.state.version > 0;
   }
   if (side !== null) {
-    own.reset(state.paddles[side]);
+    own.reset(view.state.paddles[side]);
   }
   showHint(side === null ? "spectator" : "player");
-  hud.showScore(state.score);
+  hud.showScore(view.state.score);
   introduce();
   if (input.wish !== null) {
     steer(input.wish);
   }
-  if (state.phase === "over") {
+  if (view.state.phase === "over") {
     finish();
   }
 }
@@ -135,19 +134,12 @@ function announceSide() {
 
 /** @param {import("./engine.js").MatchEvent[]} events */
 function fold(events) {
-  for (const event of events) {
-    if (event.v <= state.version) {
-      continue;
-    }
-    try {
-      state = apply(state, event);
-    } catch {
-      state = initial(state.rules); // a gap: version 0 asks for a key frame
-      socket.resync();
-      return;
-    }
+  const isWhole = view.fold(events, (event) => {
     statistics.add(event);
     happen(event);
+  });
+  if (!isWhole) {
+    socket.resync();
   }
 }
 
@@ -166,7 +158,7 @@ function happen(event) {
       if (event.side === side && event.seq > 0) {
         own.confirm(event, clock.now());
       } else if (event.side === side) {
-        own.reset(state.paddles[event.side]);
+        own.reset(view.state.paddles[event.side]);
       }
       break;
     case "point": {
@@ -256,10 +248,10 @@ function finish() {
   void wakeLock?.release();
   hud.showBanner(null);
   hud.showCountdown(null);
-  hud.showScore(state.score);
+  hud.showScore(view.state.score);
   showHint(null);
   const { longest, fastest, seconds, isComplete } = statistics;
-  const { winner, reason, score } = state;
+  const { winner, reason, score } = view.state;
   const ending = { winner, reason, score, players };
   const title = verdict(ending, side);
   hud.announce(title);
@@ -277,13 +269,13 @@ function finish() {
   }
 }
 
-/** A match that was over before this page was opened. */
-function showFinished() {
+/** A match that was over before this page was opened. Its numbers come from the stored timeline, when that is here. */
+async function showFinished() {
   isOver = true;
   showHint(null);
   hud.showScore(data.score);
   hud.showPlayers(players, data.level, side);
-  hud.showResult({
+  const result = {
     title: verdict(data, side),
     reason: circumstance(data, side),
     score: data.score,
@@ -291,9 +283,16 @@ function showFinished() {
     speed: null,
     seconds: data.duration_us === null ? null : data.duration_us / SECOND,
     canRematch: side !== null,
-  });
+  };
+  hud.showResult(result);
   if (side !== null) {
     showRating(data.ratings[side]);
+  }
+  const stored = data.status === "finished" ? await getReplay(data.id).catch(() => null) : null;
+  if (stored !== null) {
+    stored.events.forEach((event) => statistics.add(event));
+    const { longest, fastest, seconds } = statistics;
+    hud.showResult({ ...result, rally: longest, speed: fastest, seconds });
   }
 }
 
@@ -312,7 +311,8 @@ async function stayAwake() {
 
 /** Seconds that change by themselves: the countdown, the grace of who is away, the own ping. */
 function showClocks(/** @type {number} */ now) {
-  const wait = state.ball === null || state.phase !== "serve" ? 0 : state.ball.t - now;
+  const { ball, phase } = view.state;
+  const wait = ball === null || phase !== "serve" ? 0 : ball.t - now;
   const isCounting = wait > 0 && (wait > COUNTDOWN_US || hud.element("countdown").hidden === false);
   const seconds = isCounting ? Math.ceil(wait / SECOND) : null;
   if (hud.showCountdown(seconds) && seconds !== null) {
@@ -333,13 +333,7 @@ function frame(at) {
   }
   lastFrame = at;
   const now = clock.now();
-  const scene = stage.scene(state, now, side === null ? null : { side, paddle: own, live: input.live });
-  court.draw(scene, now);
-  if (scene.hit !== null) {
-    hitSound(scene.hit.speed);
-  } else if (scene.bounced) {
-    wallSound();
-  }
+  view.draw(now, side === null ? null : { side, paddle: own, live: input.live });
   showClocks(now);
   requestAnimationFrame(frame);
 }
@@ -362,7 +356,7 @@ function wire() {
   hud.element("rematch").addEventListener("click", () => askRematch(data, (message) => socket.send(message)));
   hud.element("stopped-reload").addEventListener("click", () => location.reload());
   wireMute();
-  wireSharing(() => (state.phase === "over" ? state.score : data.score));
+  wireSharing(() => (view.state.phase === "over" ? view.state.score : data.score));
   addEventListener("online", () => socket.wake());
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) {
@@ -389,7 +383,7 @@ introduce();
 court.side = side;
 court.resize();
 if (data.status === "finished" || data.status === "over") {
-  showFinished();
+  void showFinished();
 } else {
   hud.showBanner("connecting", hud.say("bannerConnecting"));
   socket.start();

@@ -126,6 +126,12 @@ export class Court {
     context.setTransform(1, 0, 0, 1, 0, 0);
   }
 
+  /** What is drawn next has nothing to do with what was drawn before. */
+  forget() {
+    this.trail = [];
+    this.rings = [];
+  }
+
   /**
    * Show whose paddle is whose for a while.
    * @param {number} now µs

@@ -20,7 +20,7 @@ export function wireMute() {
 
 /** @param {() => [number, number]} score */
 export function wireSharing(score) {
-  const { url = location.href, home = "/" } = element("match").dataset;
+  const { url = location.href, replay = "/" } = element("match").dataset;
   const copyButton = element("invite-copy");
   copyButton.addEventListener("click", () => copy(copyButton, url));
   const shareInvite = element("invite-share");
@@ -29,6 +29,6 @@ export function wireSharing(score) {
   const shareResult = element("share");
   shareResult.addEventListener("click", () => {
     const [left, right] = score();
-    void share(shareResult, { text: say("shareText", { left, right }), url: new URL(home, location.href).href });
+    void share(shareResult, { text: say("shareText", { left, right }), url: new URL(replay, location.href).href });
   });
 }
