@@ -10,8 +10,6 @@ BUCKETS: Final = (0.002, 0.005, 0.01, 0.016, 0.025, 0.033, 0.05, 0.075, 0.1, 0.1
 CONSUMERS: Final = ("match",)
 CONNECTS: Final = ("accepted", "auth_rejected", "capacity", "gone", "error")
 DISCONNECTS: Final = ("client", "timeout", "server_shutdown", "error", "protocol", "over")
-TYPES_IN: Final = ("hello", "ping", "in", "leave", "rematch", "other")
-TYPES_OUT: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")
 MODES: Final = ("ai", "friend", "canary")
 HANDOVERS: Final = ("moved", "freed")  # freed: no other worker took matches
 OUTCOMES: Final = ("completed", "forfeit", "client_left", "abandoned", "server_error")
@@ -30,7 +28,7 @@ matches_started = Counter("matchpoint_matches_started_total", "Matches whose fir
 matches_finished = Counter("matchpoint_matches_finished_total", "Matches that are over.", ["mode", "outcome"])
 takeovers = Counter("matchpoint_match_takeovers_total", "Matches that were continued after their owner had failed.")
 handovers = Counter("matchpoint_match_handovers_total", "Matches that left a draining worker between rallies.", ["to"])
-crashes = Counter("matchpoint_match_crashes_total", "Matches that failed and went back to their last snapshot.")
+crashes = Counter("matchpoint_match_crashes_total", "Matches that failed and went back to their last checkpoint.")
 fenced = Counter("matchpoint_match_fenced_total", "Matches that were dropped because another worker owns them.")
 set_aside = Counter("matchpoint_match_unreadable_total", "Matches that nobody can read, so nobody plays on.")
 
@@ -57,7 +55,7 @@ loop_tick = Gauge("matchpoint_event_loop_last_tick_timestamp_seconds", "When the
 results_saved = Counter("matchpoint_results_saved_total", "Results that the database has committed.")
 results_failed = Counter("matchpoint_results_failed_total", "Attempts to write a result that failed.")
 results_spooled = Gauge("matchpoint_results_spooled", "Results on disk that the database does not have yet.")
-directory_errors = Counter("matchpoint_directory_errors_total", "Calls to the directory that failed.")
+directory_errors = Counter("matchpoint_directory_errors_total", "Outbox to the directory that failed.")
 directory_beat = Gauge("matchpoint_directory_last_beat_timestamp_seconds", "When the worker last renewed its leases.")
 
 
@@ -77,7 +75,3 @@ def _create_label_sets() -> None:
 
 
 _create_label_sets()
-
-# Looked up once: these count every message.
-received: Final = {kind: ws_messages.labels("match", "in", kind) for kind in TYPES_IN}
-sent: Final = {kind: ws_messages.labels("match", "out", kind) for kind in TYPES_OUT}

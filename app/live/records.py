@@ -7,22 +7,30 @@ when the schema of the engine's states or the version of its rules does.
 `tests/app/live/states/` has what each release wrote.
 """
 
+import secrets
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, Self
 
 import engine
-from engine import UnknownSchema
-from live.protocol.canary import PREFIX as CANARY
-
-__all__ = ["SCHEMA", "FinishedMatch", "Handover", "MatchSpec", "PlayerSpec", "Players", "Snapshot", "UnknownSchema"]
+from engine import UnknownSchema as UnknownSchema  # of these values as well
+from engine.ai import Level
 
 SCHEMA: Final = 1
+ID_ALPHABET: Final = string.ascii_letters + string.digits
 ID_LENGTH: Final = 12  # of the ids of players' matches
+CANARY: Final = "canary"  # how the ids of the canary's matches begin, before as many characters as others have
+POINTS_DEFAULT, POINTS_MIN, POINTS_MAX = 7, 3, 21  # that win a match of players
 
 Mode = Literal["ai", "friend"]
 Players = tuple["PlayerSpec | None", "PlayerSpec | None"]
+
+
+def match_id_new(*, is_canary: bool = False) -> str:
+    """A random id (71 bits): it is the invitation, so it must not be guessed."""
+    return (CANARY if is_canary else "") + "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class MatchSpec:
 
     id: str
     mode: Mode
-    level: str | None
+    level: Level | None
     points: int
     players: Players
     created_at: str
@@ -177,7 +185,7 @@ class Handover:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Checkpoint:
     """A match at a rally boundary: all that another worker needs to go on from there.
 
     `state` is a key frame of the engine with no ball in play, `timeline` every event up to it. `now` is the match time
@@ -210,7 +218,7 @@ class Snapshot:
 
     @classmethod
     def from_header(cls, data: Mapping[str, Any], timeline: list[dict[str, Any]]) -> Self:
-        """The snapshot of `header` and its timeline. UnknownSchema; ValueError if the state is none."""
+        """The checkpoint of `header` and its timeline. UnknownSchema; ValueError if the state is none."""
         _check_schema(data)
         engine.state_from_json(data["state"])
         left, right = data["away"]

@@ -152,7 +152,7 @@ async def seat(request: HttpRequest, match_id: str) -> HttpResponse:
     player = await player_aget(request)
     await limit(by_identity=SEAT_BY_IDENTITY, by_address=SEAT_BY_ADDRESS, player=player, request=request)
     try:
-        seat = await get_directory().match_seat(
+        seat = await get_directory().matches.seat(
             match_id, identity=player.identity, name=player.name, before=player.before
         )
     except NoSuchMatch:

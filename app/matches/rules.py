@@ -1,12 +1,10 @@
 """What may be asked of `POST /api/matches`."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-Mode = Literal["ai", "friend"]
-Level = Literal["easy", "normal", "hard"]
-
-POINTS_DEFAULT, POINTS_MIN, POINTS_MAX = 7, 3, 21
+from engine.ai import Level
+from live.records import POINTS_DEFAULT, POINTS_MAX, POINTS_MIN, Mode
 
 
 class BadRequest(ValueError):

@@ -65,9 +65,9 @@ async def match_summary(match_id: str, *, player: "Player") -> Summary | None:
     from live.directory import get_directory
 
     directory = get_directory()
-    spec = await directory.match_get(match_id)
+    spec = await directory.matches.get(match_id)
     if spec is not None:
-        return _live(spec, await directory.match_standing(match_id), player)
+        return _live(spec, await directory.matches.standing(match_id), player)
     match = await Match.objects.prefetch_related("seats", "rating_changes").filter(public_id=match_id).afirst()
     return _finished(match, player) if match is not None else None
 

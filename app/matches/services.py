@@ -1,6 +1,4 @@
 import logging
-import secrets
-import string
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,14 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MATCH_ID_ALPHABET = string.ascii_letters + string.digits
 CANARY_KEPT = timedelta(hours=1)
 CANARY_LOOKED_FOR = timedelta(days=7)  # so that the index of newest matches finds the old ones quickly
-
-
-def match_id_new() -> str:
-    """A random id of 12 letters and digits (71 bits): it is the invitation, so it must not be guessed."""
-    return "".join(secrets.choice(MATCH_ID_ALPHABET) for _ in range(12))
 
 
 async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec":
@@ -35,22 +27,21 @@ async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec
     Raises what live.directory raises when Valkey is away or no worker is alive.
     """
     from live.directory import get_directory
-    from live.protocol.canary import PREFIX
-    from live.records import MatchSpec, PlayerSpec
+    from live.records import MatchSpec, PlayerSpec, match_id_new
 
     creator = PlayerSpec(side=0, kind="human", identity=player.identity, name=player.name)
     opponent = None
     if request.mode == "ai":
         opponent = PlayerSpec(side=1, kind="ai", identity=f"ai:{request.level}", name="Computer")
     spec = MatchSpec(
-        id=f"{PREFIX if request.is_canary else ''}{match_id_new()}",
+        id=match_id_new(is_canary=request.is_canary),
         mode=request.mode,
         level=request.level,
         points=request.points,
         players=(creator, opponent),
         created_at=timezone.now().isoformat(),
     )
-    await get_directory().match_create(spec)
+    await get_directory().matches.create(spec)
     logger.info("match created", extra={"match": spec.id, "mode": spec.mode, "computer": spec.level})
     return spec
 
@@ -103,10 +94,10 @@ def match_finish(*, record: "FinishedMatch") -> bool:
 
 def _canaries_forget(*, before: datetime) -> None:
     """Remove what canaries have played: it has been looked at."""
-    from live.protocol.canary import PREFIX
+    from live.records import CANARY, ID_LENGTH
 
     old = Match.objects.filter(finished_at__lt=before, finished_at__gt=before - CANARY_LOOKED_FOR)
-    old.filter(public_id__regex=rf"^{PREFIX}[A-Za-z0-9]{{12}}$").delete()
+    old.filter(public_id__regex=rf"^{CANARY}[A-Za-z0-9]{{{ID_LENGTH}}}$").delete()
 
 
 def _user_id(player: "PlayerSpec") -> int | None:

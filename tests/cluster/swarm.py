@@ -45,7 +45,7 @@ import uvloop
 
 import engine
 from live.bot.player import Player, play_together
-from live.bot.site import TIMEOUT_S, Failure, Over, Seat, Site, Unavailable
+from live.bot.site import TIMEOUT_S, Failure, Over, Site, Ticket, Unavailable
 
 NO_HANDSHAKE: Final = -1
 SILENCE_S: Final = 2.0  # pongs come every second
@@ -152,14 +152,14 @@ class Bot(Player):
     def _note(self, kind: str, **fields: Any) -> None:
         self._log.write(kind, m=self._match_id, side=self._side, worker=self._worker, **fields)
 
-    async def _seat(self) -> Seat:
+    async def _seat(self) -> Ticket:
         seat = await super()._seat()
         self._side = seat.side
         self._worker = seat.path.split("/")[2]
         self._note("seat")
         return seat
 
-    async def _session(self, seat: Seat) -> int:
+    async def _session(self, seat: Ticket) -> int:
         code = NO_HANDSHAKE
         try:
             code = await super()._session(seat)

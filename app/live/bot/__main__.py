@@ -12,12 +12,14 @@ import sys
 import time
 from random import SystemRandom
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import engine
+from engine.ai import Level
 from live.bot.player import Player, play_together
 from live.bot.site import Failure, Site
 from live.protocol.canary import permission
+from live.records import POINTS_MAX, POINTS_MIN
 
 RECORDED_S: Final = 10.0  # the result of a match is in the database soon after its end
 POLL_S: Final = 0.25
@@ -27,8 +29,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m live.bot", description=__doc__)
     parser.add_argument("--url", required=True, help="the site, e.g. https://pong.example.com")
     parser.add_argument("--mode", choices=("ai", "pair"), default="ai", help="one bot against the site's, or two bots")
-    parser.add_argument("--level", choices=("easy", "normal", "hard"), default="easy", help="of the site's player")
-    parser.add_argument("--points", type=int, default=3, help="that win the match (3 to 21)")
+    parser.add_argument("--level", choices=get_args(Level), default="easy", help="of the site's player")
+    parser.add_argument(
+        "--points", type=int, default=POINTS_MIN, help=f"that win the match ({POINTS_MIN} to {POINTS_MAX})"
+    )
     parser.add_argument("--rally", type=int, default=3, help="hits after which one bot gives way; 0: play to win")
     parser.add_argument(
         "--canary",

@@ -18,7 +18,7 @@ from websockets.typing import Origin
 
 import engine
 from engine.ai import plan
-from live.bot.site import BUSY, EXCERPT, TIMEOUT_S, Failure, Over, Seat, Unavailable, explained
+from live.bot.site import BUSY, EXCERPT, TIMEOUT_S, Failure, Over, Ticket, Unavailable, explained
 
 PROTOCOL: Final = 1
 BURST: Final = 6
@@ -66,7 +66,7 @@ class Venue(Protocol):
     @property
     def tls(self) -> SSLContext | None: ...
 
-    def match_seat(self, match_id: str) -> Seat:
+    def match_seat(self, match_id: str) -> Ticket:
         """Take, or take again, a seat. It may block. Over, Unavailable, Failure."""
 
 
@@ -175,7 +175,7 @@ class Player:
             return tries * FIRST_S * self._rng()
         return BACKOFF_S[min(tries - 1, len(BACKOFF_S)) - 1] * (0.7 + 0.6 * self._rng())
 
-    async def _seat(self) -> Seat:
+    async def _seat(self) -> Ticket:
         try:
             seat = await asyncio.to_thread(self._site.match_seat, self._match_id)
         except Over as error:
@@ -184,7 +184,7 @@ class Player:
             raise Failure(f"match {self._match_id} has no seat left: the bot may only watch")
         return seat
 
-    async def _session(self, seat: Seat) -> int:
+    async def _session(self, seat: Ticket) -> int:
         """One socket from its handshake to its end; the close code, or MOVED."""
         site = self._site
         url = site.sockets + seat.path

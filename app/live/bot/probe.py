@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from live.bot.player import Player, play_together
-from live.bot.site import Failure, Seat
+from live.bot.site import Failure, Ticket
 from live.directory import Directory
 from live.protocol.tokens import seat_token
 from live.records import MatchSpec, PlayerSpec
@@ -42,12 +42,12 @@ class Court:
     def sockets(self) -> str:
         return f"ws://{self.address}:{self.port}"
 
-    def match_seat(self, match_id: str) -> Seat:
+    def match_seat(self, match_id: str) -> Ticket:
         self.seats += 1
         if self.seats > SEATS_MAX:
             raise Failure(f"{SEATS_MAX} sockets of one player were lost")
         token = seat_token(match_id=match_id, identity=self.identity, side=self.side, worker=self.worker)
-        return Seat(path=f"/ws/{self.worker}/match/{match_id}", token=token, side=self.side)
+        return Ticket(path=f"/ws/{self.worker}/match/{match_id}", token=token, side=self.side)
 
 
 async def probe(
@@ -68,7 +68,7 @@ async def probe(
         created_at=timezone.now().isoformat(),
         is_probe=True,
     )
-    await directory.match_create(spec, worker=worker, seconds=KEEP_SECONDS)
+    await directory.matches.create(spec, worker=worker, seconds=KEEP_SECONDS)
     rng = SystemRandom().random
     players = [Player(court, match_id, level="hard", rng=rng, yields_after=1) for court in courts]
     try:
@@ -95,7 +95,7 @@ async def probe(
 
 
 async def _release_of(directory: Directory, name: str) -> str:
-    workers = {worker.name: worker for worker in await directory.workers()}
+    workers = {worker.name: worker for worker in await directory.workers.alive()}
     if name not in workers:
         raise Failure(f"the directory knows no live worker {name} (alive: {', '.join(workers) or 'none'})")
     if workers[name].draining:
@@ -117,7 +117,7 @@ def _score(players: list[Player]) -> list[int]:
 async def _done(directory: Directory, match_id: str) -> None:
     """Wait until the worker has told the directory of the end."""
     deadline = time.monotonic() + DONE_SECONDS
-    while await directory.match_get(match_id) is not None:
+    while await directory.matches.get(match_id) is not None:
         if time.monotonic() > deadline:
             raise Failure(f"the match is over, but after {DONE_SECONDS:g} s the directory does not know it")
         await asyncio.sleep(POLL_SECONDS)

@@ -33,7 +33,7 @@ class Over(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Ticket:
     """A place at a match: the path of its socket, the token for it, the side (None: only to watch)."""
 
     path: str
@@ -42,7 +42,7 @@ class Seat:
 
 
 class Site:
-    """One visitor of `url` (scheme and host). Calls block; every one may raise Failure.
+    """One visitor of `url` (scheme and host). Outbox block; every one may raise Failure.
 
     `ca`: file with the only CAs to trust, None for the system's. `address`: dial this instead of the host's own
     address, with the same name in TLS and HTTP.
@@ -78,10 +78,10 @@ class Site:
         answer = self._call("POST", "/api/matches", 201, wish)
         return answer["id"], answer["url"]
 
-    def match_seat(self, match_id: str) -> Seat:
+    def match_seat(self, match_id: str) -> Ticket:
         """Take, or take again, a seat. Over and Unavailable are its special failures."""
         answer = self._call("POST", f"/api/matches/{match_id}/seat", 200, {})
-        return Seat(path=answer["url"], token=answer["token"], side=answer["side"])
+        return Ticket(path=answer["url"], token=answer["token"], side=answer["side"])
 
     def match_get(self, match_id: str) -> dict[str, Any]:
         return self._call("GET", f"/api/matches/{match_id}", 200)

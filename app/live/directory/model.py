@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
-from live.records import MatchSpec, PlayerSpec, Snapshot
+from live.records import Checkpoint, MatchSpec, PlayerSpec
 
 
 class DirectoryError(Exception):
@@ -64,7 +64,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Placement:
     """Where to play, and as whom. `side` None is a spectator."""
 
     worker: str
@@ -111,7 +111,7 @@ class Standing:
 
     @classmethod
     def from_header(cls, data: Mapping[str, Any]) -> Self:
-        """Out of the JSON form of a snapshot, of whatever schema: these fields stay."""
+        """Out of the JSON form of a checkpoint, of whatever schema: these fields stay."""
         state = data["state"]
         left, right = state["score"]
         is_over = state["phase"] == "over"
@@ -149,7 +149,7 @@ class Claim:
 
     spec: MatchSpec
     epoch: int
-    snapshot: Snapshot | None
+    checkpoint: Checkpoint | None
 
 
 def take_seat(spec: MatchSpec, identity: str, name: str) -> tuple[MatchSpec, int | None]:

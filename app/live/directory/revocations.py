@@ -18,22 +18,25 @@ STREAM_LENGTH: Final = 10_000
 _TIMEOUT_S: Final = 1.0
 
 
-class Revocations(Store):
+class Revocations:
     """The workers' side."""
 
-    async def revocations_end(self) -> str:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def newest(self) -> str:
         """The position of the newest revocation."""
-        newest = await self._client.xrevrange(STREAM, count=1)
+        newest = await self._store.client.xrevrange(STREAM, count=1)
         return str(newest[0][0]) if newest else "0-0"
 
-    async def revocations_after(self, position: str) -> tuple[str, set[str]]:
+    async def after(self, position: str) -> tuple[str, set[str]]:
         """The newest position, and the identities that were revoked after `position`."""
-        entries = cast(Any, await self._client.xrange(STREAM, min=f"({position}"))
+        entries = cast(Any, await self._store.client.xrange(STREAM, min=f"({position}"))
         return (entries[-1][0] if entries else position), {fields["identity"] for _, fields in entries}
 
-    async def is_revoked(self, claim: SeatClaim) -> bool:
+    async def include(self, claim: SeatClaim) -> bool:
         """Whether the identity was revoked after the token of `claim` was issued, or in the same second."""
-        revoked_at = await self._client.get(_key(claim.identity))
+        revoked_at = await self._store.client.get(_key(claim.identity))
         return revoked_at is not None and int(revoked_at) >= claim.issued_at
 
 

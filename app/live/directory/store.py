@@ -11,7 +11,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from live.directory.model import Damaged, Fenced, Lease, MatchOver, NoSuchMatch
-from live.records import MatchSpec, Snapshot, UnknownSchema
+from live.records import Checkpoint, MatchSpec, UnknownSchema
 
 LOAD_SECONDS: Final = 30  # a match counts as load for so long after its placement, or after its owner's last renewal
 MATCH_SECONDS: Final = 24 * 3600  # a match that nobody touches is forgotten
@@ -40,23 +40,20 @@ class Store:
     """One Valkey (or its stand-in) and the transactions on it."""
 
     def __init__(self, client: Redis, *, now: Callable[[], float] = time.time) -> None:
-        self._client = client
-        self._now = now
+        self.client = client
+        self.now = now
 
-    async def close(self) -> None:
-        await self._client.aclose()
-
-    async def _transaction(self, attempt: Callable[[Pipeline], Awaitable[T]]) -> T:
+    async def transaction(self, attempt: Callable[[Pipeline], Awaitable[T]]) -> T:
         """Run `attempt` until nobody else changed what it watched. Contention is between the players of one match."""
         for _ in range(16):
-            async with self._client.pipeline(transaction=True) as pipe:
+            async with self.client.pipeline(transaction=True) as pipe:
                 try:
                     return await attempt(pipe)
                 except WatchError:
                     continue
         raise TimeoutError("the directory is contended")
 
-    async def _spec(self, pipe: Pipeline, match_id: str) -> MatchSpec:
+    async def spec(self, pipe: Pipeline, match_id: str) -> MatchSpec:
         text, over = await texts_of(pipe, match_key(match_id), match_key(match_id, "over"))
         if over:
             raise MatchOver(match_id)
@@ -64,8 +61,8 @@ class Store:
             raise NoSuchMatch(match_id)
         return read_spec(text)
 
-    async def _guard(self, pipe: Pipeline, match_id: str, epoch: int) -> tuple[Lease, str | None]:
-        """Watch the lease and refuse an owner that does not hold it; answers with its lease and the stored snapshot.
+    async def guard(self, pipe: Pipeline, match_id: str, epoch: int) -> tuple[Lease, str | None]:
+        """Watch the lease and refuse an owner that does not hold it; answers with its lease and the stored checkpoint.
 
         NoSuchMatch when there is no lease.
         """
@@ -114,7 +111,7 @@ def dump(data: Any) -> str:
 
 
 def version_of(header: str | None) -> int:
-    """The version up to which the timeline beside a stored snapshot goes; -1 if that cannot be told."""
+    """The version up to which the timeline beside a stored checkpoint goes; -1 if that cannot be told."""
     try:
         with readable("a snapshot"):
             return int(json.loads(header)["state"]["version"]) if header else 0
@@ -122,12 +119,12 @@ def version_of(header: str | None) -> int:
         return -1
 
 
-def queue_snapshot(pipe: Pipeline, match_id: str, snapshot: Snapshot, *, known: int) -> None:
-    """Queue the writes of a snapshot. Only events after the stored version `known` travel; all, if that is -1."""
+def queue_checkpoint(pipe: Pipeline, match_id: str, checkpoint: Checkpoint, *, known: int) -> None:
+    """Queue the writes of a checkpoint. Only events after the stored version `known` travel; all, if that is -1."""
     if known < 0:
         pipe.delete(match_key(match_id, "timeline"))
-    fresh = snapshot.timeline[max(known, 0) :]
-    pipe.set(match_key(match_id, "snapshot"), dump(snapshot.header()), ex=MATCH_SECONDS)
+    fresh = checkpoint.timeline[max(known, 0) :]
+    pipe.set(match_key(match_id, "snapshot"), dump(checkpoint.header()), ex=MATCH_SECONDS)
     if fresh:
         pipe.rpush(match_key(match_id, "timeline"), dump(fresh))
     for part in ("", "lease", "timeline"):
@@ -140,11 +137,11 @@ def read_spec(text: str | bytes) -> MatchSpec:
         return MatchSpec.from_json(json.loads(text))
 
 
-def read_snapshot(header: str | None, pieces: list[str]) -> Snapshot | None:
-    """The stored snapshot. UnknownSchema when a newer release wrote it, Damaged when nobody can read it."""
+def read_checkpoint(header: str | None, pieces: list[str]) -> Checkpoint | None:
+    """The stored checkpoint. UnknownSchema when a newer release wrote it, Damaged when nobody can read it."""
     if header is None:
         return None
     with readable("a snapshot"):
         data = json.loads(header)
         timeline = [event for piece in pieces for event in json.loads(piece)]
-        return Snapshot.from_header(data, timeline[: data["state"]["version"]])
+        return Checkpoint.from_header(data, timeline[: data["state"]["version"]])

@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, Protocol
 
-from live.records import FinishedMatch, Snapshot
+from live.records import Checkpoint, FinishedMatch
 
 if TYPE_CHECKING:
     from live.match.owner import MatchOwner
 
 
-class OwnerHooks(Protocol):
+class Host(Protocol):
     """What an owner asks of its worker. None of these may block or raise."""
 
-    def boundary(self, owner: "MatchOwner", snapshot: Snapshot) -> None:
+    def keep(self, owner: "MatchOwner", checkpoint: Checkpoint) -> None:
         """A rally, or the match, ended: keep this, and call `kept`."""
 
     def may_serve(self, owner: "MatchOwner") -> bool:

@@ -8,8 +8,8 @@ import engine
 from live.match.latency import LatencyMeter
 from live.match.seat import Seat
 from live.protocol import codec
+from live.protocol.socket import Frame, Refused, Socket
 from live.records import MatchSpec
-from live.transport.connection import Connection
 
 OWNER_BYTES: Final = 8
 RESUME_EVENTS: Final = 256  # a client that missed more gets a key frame
@@ -28,9 +28,10 @@ class Room:
         left, right = spec.players
         self.seats = (Seat(0, left, LatencyMeter(grace_max)), Seat(1, right, LatencyMeter(grace_max)))
         self.expected: set[int] = set()  # sides that were here a moment ago, at another worker: on their way
-        self._watchers: set[Connection] = set()
+        self._watchers: set[Socket] = set()
         self._shared: tuple[str, int] | None = None  # the owner before, and the last version that both have told
-        self._held: list[str] | None = None
+        self._held: list[Frame] | None = None
+        self._arriving: dict[Socket, tuple[int | None, int]] = {}  # side and version, while events are held
         self._now = now
 
     def succeed(self, owner: str, version: int) -> None:
@@ -41,50 +42,50 @@ class Room:
         """Whoever was here a moment ago, at another worker, is on the way."""
         self.expected = {side for side, is_present in enumerate(present) if is_present}
 
-    def _holds(self, connection: Connection, version: int) -> int:
+    def _holds(self, socket: Socket, version: int) -> int:
         """Up to which version a client that holds `version` holds this timeline, and not that of a former owner."""
-        if connection.told_by == self.owner:
+        if socket.told_by == self.owner:
             return version
         owner, shared = self._shared or ("", 0)
-        return version if connection.told_by == owner and version <= shared else 0
+        return version if socket.told_by == owner and version <= shared else 0
 
-    def seat_of(self, connection: Connection) -> Seat | None:
-        return next((seat for seat in self.seats if seat.connection is connection), None)
+    def seat_of(self, socket: Socket) -> Seat | None:
+        return next((seat for seat in self.seats if seat.socket is socket), None)
 
-    def audience(self) -> list[Connection]:
+    def audience(self) -> list[Socket]:
         """Every socket: players first."""
-        return [*(seat.connection for seat in self.seats if seat.connection is not None), *self._watchers]
+        return [*(seat.socket for seat in self.seats if seat.socket is not None), *self._watchers]
 
-    def enter(self, connection: Connection, side: int | None, version: int) -> None:
+    def enter(self, socket: Socket, side: int | None, version: int) -> None:
         """Let a socket in. The newest socket of a player wins; `side` None watches. Refused with 4429."""
         if side is None:
             if len(self._watchers) >= WATCHERS_MAX:
-                raise codec.Refused(4429, "too many watch this match")
-            self._watchers.add(connection)
+                raise Refused(4429, "too many watch this match")
+            self._watchers.add(socket)
             return
         seat = self.seats[side]
         self.expected.discard(side)
-        if seat.connection is not None:
-            seat.connection.close(4409)
-        seat.connection = connection
-        seat.meter.line_measured(connection.line_rtt)
+        if seat.socket is not None:
+            seat.socket.close(4409)
+        seat.socket = socket
+        seat.meter.line_measured(socket.line_rtt)
         if version == 0:
             seat.last_seq = 0  # a page that was loaded anew counts its inputs anew
 
     def welcome(
         self,
-        connection: Connection,
+        socket: Socket,
         spec: MatchSpec,
         state: engine.MatchState,
         timeline: list[dict[str, Any]],
         version: int,
     ) -> None:
         """Bring a socket up to date: by the events that it missed if they are few, else by a key frame."""
-        held = self._holds(connection, version)
+        held = self._holds(socket, version)
         resumes = 0 < held <= state.version <= held + RESUME_EVENTS
-        seat = self.seat_of(connection)
+        seat = self.seat_of(socket)
         frame = codec.welcome(
-            protocol=connection.protocol,
+            protocol=socket.protocol,
             match_id=spec.id,
             owner=self.owner,
             side=seat.side if seat else None,
@@ -93,30 +94,31 @@ class Room:
             now=self._now(),
             state=None if resumes else state,
         )
-        connection.send("welcome", frame)
+        socket.send(frame)
         if resumes and version < state.version:
-            connection.send("ev", codec.events(timeline[version:]))
+            socket.send(codec.events(timeline[version:]))
         for other in self.seats:
             if other is not seat and other.player is not None and other.side not in self.expected:
-                connection.send("peer", self._peer(other))
+                socket.send(self._peer(other))
 
-    def leave(self, connection: Connection) -> Seat | None:
+    def leave(self, socket: Socket) -> Seat | None:
         """The socket is gone; answers with the seat that it leaves empty."""
-        self._watchers.discard(connection)
-        seat = self.seat_of(connection)
+        self._arriving.pop(socket, None)
+        self._watchers.discard(socket)
+        seat = self.seat_of(socket)
         if seat is not None:
-            seat.connection = None
+            seat.socket = None
         return seat
 
-    def broadcast(self, kind: str, frame: str) -> None:
-        for connection in self.audience():
-            connection.send(kind, frame)
+    def broadcast(self, frame: Frame) -> None:
+        for socket in self.audience():
+            socket.send(frame)
 
     def announce(self, events: list[dict[str, Any]]) -> None:
         """Tell everybody of events, now or when those before them are told."""
         frame = codec.events(events)
         if self._held is None:
-            self.broadcast("ev", frame)
+            self.broadcast(frame)
         else:
             self._held.append(frame)
 
@@ -125,23 +127,30 @@ class Room:
         return self._held is not None
 
     def hold(self) -> None:
-        """Keep events back until `release`."""
+        """Keep events back until `release`, and those who come: their welcome would tell of them."""
         if self._held is None:
             self._held = []
 
-    def release(self) -> None:
+    def release(self) -> dict[Socket, tuple[int | None, int]]:
+        """Tell what was kept back; answers with those who came meanwhile, to be let in with side and version."""
         held, self._held = self._held or [], None
         for frame in held:
-            self.broadcast("ev", frame)
+            self.broadcast(frame)
+        arriving, self._arriving = self._arriving, {}
+        return arriving
+
+    def wait(self, socket: Socket, side: int | None, version: int) -> None:
+        """Somebody came while events are held back."""
+        self._arriving[socket] = (side, version)
 
     def tell_presence(self, seat: Seat) -> None:
         """Tell the others how the player of `seat` is connected."""
         frame = self._peer(seat)
-        for connection in self.audience():
-            if connection is not seat.connection:
-                connection.send("peer", frame)
+        for socket in self.audience():
+            if socket is not seat.socket:
+                socket.send(frame)
 
-    def _peer(self, seat: Seat) -> str:
+    def _peer(self, seat: Seat) -> Frame:
         rtt = seat.meter.rtt
         return codec.peer(
             side=seat.side,
@@ -152,7 +161,8 @@ class Room:
 
     def close(self, code: int, *, moved: bool = False) -> None:
         """Close every socket with `code`. `moved`: ask them to take their seats again first."""
-        for connection in self.audience():
+        for socket in (*self.audience(), *self._arriving):
             if moved:
-                connection.send("move", codec.move())
-            connection.close(code)
+                socket.send(codec.move())
+            socket.close(code)
+        self._arriving.clear()

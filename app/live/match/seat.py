@@ -5,8 +5,8 @@ from typing import Final
 
 from live.clock import SECOND
 from live.match.latency import LatencyMeter
+from live.protocol.socket import Socket
 from live.records import PlayerSpec
-from live.transport.connection import Connection
 
 AWAY_US: Final = 30 * SECOND  # reconnect grace of a player, for the whole match
 LOST_US: Final = 2 * SECOND  # of that at least for each lost socket: nobody puts serves off by coming and going
@@ -19,7 +19,7 @@ class Seat:
     side: int
     player: PlayerSpec | None
     meter: LatencyMeter
-    connection: Connection | None = None
+    socket: Socket | None = None
     last_seq: int = 0
     used: int = 0  # how far back an input has counted since the last crossing of this side, at most
     away_used: int = 0
@@ -34,7 +34,7 @@ class Seat:
 
     @property
     def present(self) -> bool:
-        return self.is_ai or self.connection is not None
+        return self.is_ai or self.socket is not None
 
     @property
     def grace(self) -> int:

@@ -4,43 +4,43 @@ from datetime import datetime
 from typing import Any
 
 import engine
-from live.records import FinishedMatch, Handover, MatchSpec, Snapshot
+from live.records import Checkpoint, FinishedMatch, Handover, MatchSpec
 
 
-class Ledger:
-    """The state of a match and its timeline, which only grow together."""
+class Timeline:
+    """The events of a match and the state that they lead to, which only grow together."""
 
     def __init__(self, rules: engine.Rules) -> None:
         self.state = engine.initial(rules)
-        self.timeline: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self.started_at: datetime | None = None  # wall clock
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> "Ledger":
-        """The ledger that a snapshot was made of."""
-        ledger = cls(engine.RULES)
-        ledger.state = engine.state_from_json(snapshot.state)
-        ledger.timeline = list(snapshot.timeline)
-        ledger.started_at = snapshot.started_at
-        return ledger
+    def of(cls, checkpoint: Checkpoint) -> "Timeline":
+        """The timeline that a checkpoint was made of."""
+        timeline = cls(engine.RULES)
+        timeline.state = engine.state_from_json(checkpoint.state)
+        timeline.events = list(checkpoint.timeline)
+        timeline.started_at = checkpoint.started_at
+        return timeline
 
     def add(self, events: tuple[engine.Event, ...]) -> list[dict[str, Any]]:
         """Fold events; answers with their JSON form."""
         for event in events:
             self.state = engine.apply(self.state, event)
         batch = [engine.event_to_json(event) for event in events]
-        self.timeline += batch
+        self.events += batch
         return batch
 
-    def snapshot(
+    def checkpoint(
         self, *, owner: str, now: int, wall: datetime, away: tuple[int, int], handover: Handover | None = None
-    ) -> Snapshot | None:
+    ) -> Checkpoint | None:
         """All of it, for another worker; None before play began. `owner` tells it, `now` is match time (µs)."""
         if self.started_at is None:
             return None
-        return Snapshot(
+        return Checkpoint(
             state=engine.state_to_json(self.state),
-            timeline=list(self.timeline),
+            timeline=list(self.events),
             now=now,
             saved_at=wall,
             started_at=self.started_at,
@@ -54,7 +54,7 @@ class Ledger:
         if self.started_at is None or spec.is_probe:
             return None
         state = self.state
-        first = next((event["t"] for event in self.timeline if event["k"] == "serve"), state.t)
+        first = next((event["t"] for event in self.events if event["k"] == "serve"), state.t)
         return FinishedMatch(
             spec=spec,
             started_at=self.started_at,
@@ -64,15 +64,15 @@ class Ledger:
             reason=state.reason or "",
             score=state.score,
             rules_version=state.rules.version,
-            timeline=list(self.timeline),
+            timeline=list(self.events),
         )
 
 
-def abandoned(spec: MatchSpec, snapshot: Snapshot | None) -> FinishedMatch | None:
+def abandoned(spec: MatchSpec, checkpoint: Checkpoint | None) -> FinishedMatch | None:
     """The result of a match that nobody can go on with: what was reached at the last boundary."""
-    if snapshot is None:
+    if checkpoint is None:
         return None
-    ledger = Ledger.of(snapshot)
-    if ledger.state.phase != "over":
-        ledger.add(engine.end(ledger.state, ledger.state.t, None, "abandoned"))
-    return ledger.record(spec, snapshot.saved_at)
+    timeline = Timeline.of(checkpoint)
+    if timeline.state.phase != "over":
+        timeline.add(engine.end(timeline.state, timeline.state.t, None, "abandoned"))
+    return timeline.record(spec, checkpoint.saved_at)

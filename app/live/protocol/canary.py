@@ -8,7 +8,6 @@ import hmac
 import time
 from typing import Final
 
-PREFIX: Final = "canary"  # of the ids of its matches, before as many characters as others have
 PERMISSION_SECONDS: Final = 60
 
 _PURPOSE: Final = b"matchpoint.live.canary:"

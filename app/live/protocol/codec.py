@@ -5,75 +5,167 @@ many sockets they go to.
 """
 
 import json
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Protocol, Self
 
 from engine import MatchState, Rules, rules_to_json, state_to_json
+from live import metrics
+from live.protocol.socket import Frame, Refused, Socket
 from live.records import Players
 
 # Every number that a page may still speak. While releases change, pages of the one meet workers of the other: a release
 # that brings a new number keeps the one before.
 PROTOCOLS: Final = frozenset({1})
+FRAMES: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")  # to clients
 MESSAGE_BYTES: Final = 1024  # the largest message of a client
 _WHOLE_MAX: Final = 2**53 - 1  # beyond it JavaScript's numbers are not exact
 
 
-class Refused(Exception):
-    """The socket must close with `code` (docs/protocol.md); `detail` is a sentence for its `error` message."""
+class Hearer(Protocol):
+    """Who hears the messages of a socket that has a place in a match. Refused if one has no place here."""
 
-    def __init__(self, code: int, detail: str) -> None:
-        super().__init__(f"{code} {detail}")
-        self.code = code
-        self.detail = detail
+    def ping(self, socket: Socket, message: "Ping") -> None: ...
+
+    def input(self, socket: Socket, message: "Input") -> None: ...
+
+    def leave(self, socket: Socket) -> None: ...
+
+    def rematch(self, socket: Socket) -> None: ...
+
+
+class Message(ABC):
+    """A message of clients: its name on the wire, what is in it, and how it is heard. All of them: MESSAGES."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def read(cls, data: dict[str, Any]) -> Self:
+        """Out of the decoded JSON. Refused."""
+
+    @abstractmethod
+    def heard_by(self, match: Hearer, socket: Socket) -> None:
+        """Hand it to the match, in which `socket` has a place."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Message):
     """First message: the seat token and the last version that the client holds (0: none). Later fields pass.
 
     `owner` is that of its last welcome, "" for none: whose events it holds.
     """
 
+    name = "hello"
     protocol: int
     token: str
     version: int
     owner: str = ""
 
+    @classmethod
+    def read(cls, data: dict[str, Any]) -> Self:
+        protocol = data.get("protocol")
+        if type(protocol) is int and protocol not in PROTOCOLS:
+            raise Refused(4426, f"this server speaks protocol {' and '.join(map(str, sorted(PROTOCOLS)))}")
+        token = data.get("token")
+        if not isinstance(token, str):
+            raise _malformed("token is not a text")
+        owner = data.get("owner", "")
+        if not isinstance(owner, str):
+            raise _malformed("owner is not a text")
+        return cls(protocol=_whole(data, "protocol", 1), token=token, version=_whole(data, "version", 0), owner=owner)
+
+    def heard_by(self, match: Hearer, socket: Socket) -> None:
+        raise _malformed("hello comes once, and first")
+
 
 @dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Message):
     """Clock probe: the client's clock `c` (ms, given back as it came) and its last measured round trip (µs)."""
 
+    name = "ping"
     c: float
     rtt: int | None
 
+    @classmethod
+    def read(cls, data: dict[str, Any]) -> Self:
+        data.setdefault("rtt", None)
+        _fields(data, "c", "rtt")
+        rtt = None if data["rtt"] is None else _number(data, "rtt", 0.0, 60_000.0)
+        return cls(c=_number(data, "c", -1e15, 1e15), rtt=None if rtt is None else int(rtt * 1000))
+
+    def heard_by(self, match: Hearer, socket: Socket) -> None:
+        match.ping(socket, self)
+
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class Input(Message):
     """Paddle input number `seq`, claimed to be from match time `at` (µs); `target` in u, None to stop."""
 
+    name = "in"
     seq: int
     at: int
     target: float | None
 
+    @classmethod
+    def read(cls, data: dict[str, Any]) -> Self:
+        _fields(data, "seq", "at", "target")
+        target = None if data["target"] is None else float(_number(data, "target", -1e6, 1e6))
+        return cls(seq=_whole(data, "seq", 1), at=_whole(data, "at", -_WHOLE_MAX), target=target)
+
+    def heard_by(self, match: Hearer, socket: Socket) -> None:
+        match.input(socket, self)
+
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(Message):
     """Give up the match."""
 
+    name = "leave"
+
+    @classmethod
+    def read(cls, data: dict[str, Any]) -> Self:
+        _fields(data)
+        return cls()
+
+    def heard_by(self, match: Hearer, socket: Socket) -> None:
+        match.leave(socket)
+
 
 @dataclass(frozen=True, slots=True)
-class Rematch:
+class Rematch(Message):
     """Ask for, or accept, another match."""
 
+    name = "rematch"
 
-Message = Hello | Ping | Input | Leave | Rematch
+    @classmethod
+    def read(cls, data: dict[str, Any]) -> Self:
+        _fields(data)
+        return cls()
+
+    def heard_by(self, match: Hearer, socket: Socket) -> None:
+        match.rematch(socket)
+
+
+MESSAGES: Final[dict[str, type[Message]]] = {kind.name: kind for kind in (Hello, Ping, Input, Leave, Rematch)}
+# Looked up once: it counts every message.
+_received: Final = {name: metrics.ws_messages.labels("match", "in", name) for name in (*MESSAGES, "other")}
 
 
 def decode(message: dict[str, Any]) -> Message:
-    """The client's message in an ASGI `websocket.receive`. Refused with 1009, 4400 or 4426."""
+    """The client's message in an ASGI `websocket.receive`, counted. Refused with 1009, 4400 or 4426."""
+    try:
+        found = _decode(message)
+    except Refused:
+        _received["other"].inc()
+        raise
+    _received[found.name].inc()
+    return found
+
+
+def _decode(message: dict[str, Any]) -> Message:
     text = message.get("text")
     if text is None:
         raise _malformed("binary messages are not part of the protocol")
@@ -83,56 +175,11 @@ def decode(message: dict[str, Any]) -> Message:
         data = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise _malformed("not JSON") from error
-    kind = data.get("t") if isinstance(data, dict) else None
-    read = _READERS.get(kind) if isinstance(kind, str) else None
-    if read is None:
+    name = data.get("t") if isinstance(data, dict) else None
+    kind = MESSAGES.get(name) if isinstance(name, str) else None
+    if kind is None:
         raise _malformed("unknown message")
-    return read(data)
-
-
-def _hello(data: dict[str, Any]) -> Hello:
-    protocol = data.get("protocol")
-    if type(protocol) is int and protocol not in PROTOCOLS:
-        raise Refused(4426, f"this server speaks protocol {' and '.join(map(str, sorted(PROTOCOLS)))}")
-    token = data.get("token")
-    if not isinstance(token, str):
-        raise _malformed("token is not a text")
-    owner = data.get("owner", "")
-    if not isinstance(owner, str):
-        raise _malformed("owner is not a text")
-    return Hello(protocol=_whole(data, "protocol", 1), token=token, version=_whole(data, "version", 0), owner=owner)
-
-
-def _ping(data: dict[str, Any]) -> Ping:
-    data.setdefault("rtt", None)
-    _fields(data, "c", "rtt")
-    rtt = None if data["rtt"] is None else _number(data, "rtt", 0.0, 60_000.0)
-    return Ping(c=_number(data, "c", -1e15, 1e15), rtt=None if rtt is None else int(rtt * 1000))
-
-
-def _input(data: dict[str, Any]) -> Input:
-    _fields(data, "seq", "at", "target")
-    target = None if data["target"] is None else float(_number(data, "target", -1e6, 1e6))
-    return Input(seq=_whole(data, "seq", 1), at=_whole(data, "at", -_WHOLE_MAX), target=target)
-
-
-def _leave(data: dict[str, Any]) -> Leave:
-    _fields(data)
-    return Leave()
-
-
-def _rematch(data: dict[str, Any]) -> Rematch:
-    _fields(data)
-    return Rematch()
-
-
-_READERS: Final[dict[str, Callable[[dict[str, Any]], Message]]] = {
-    "hello": _hello,
-    "ping": _ping,
-    "in": _input,
-    "leave": _leave,
-    "rematch": _rematch,
-}
+    return kind.read(data)
 
 
 def _fields(data: dict[str, Any], *names: str) -> None:
@@ -164,8 +211,8 @@ def _malformed(detail: str) -> Refused:
     return Refused(4400, detail)
 
 
-def _frame(**fields: Any) -> str:
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+def _frame(name: str, **fields: Any) -> Frame:
+    return Frame(name, json.dumps({"t": name, **fields}, separators=(",", ":"), ensure_ascii=False))
 
 
 def welcome(
@@ -178,10 +225,10 @@ def welcome(
     rules: Rules,
     now: int,
     state: MatchState | None,
-) -> str:
+) -> Frame:
     """In the client's protocol. `state` None: the client holds it already and gets the events that it missed next."""
     return _frame(
-        t="welcome",
+        "welcome",
         protocol=protocol,
         match=match_id,
         owner=owner,
@@ -193,32 +240,32 @@ def welcome(
     )
 
 
-def events(batch: list[dict[str, Any]]) -> str:
+def events(batch: list[dict[str, Any]]) -> Frame:
     """Events in order of `v`, as the timeline keeps them."""
-    return _frame(t="ev", e=batch)
+    return _frame("ev", e=batch)
 
 
-def pong(c: float, s: int) -> str:
-    return _frame(t="pong", c=c, s=s)
+def pong(c: float, s: int) -> Frame:
+    return _frame("pong", c=c, s=s)
 
 
-def peer(*, side: int, online: bool, ping_ms: int | None, grace_ms: int | None) -> str:
+def peer(*, side: int, online: bool, ping_ms: int | None, grace_ms: int | None) -> Frame:
     """`ping_ms` None: not measured yet. `grace_ms`: left before the forfeit."""
-    return _frame(t="peer", side=side, online=online, ping=ping_ms, grace_ms=grace_ms)
+    return _frame("peer", side=side, online=online, ping=ping_ms, grace_ms=grace_ms)
 
 
-def late(seq: int) -> str:
-    return _frame(t="late", seq=seq)
+def late(seq: int) -> Frame:
+    return _frame("late", seq=seq)
 
 
-def rematch(*, side: int | None = None, match_id: str | None = None) -> str:
+def rematch(*, side: int | None = None, match_id: str | None = None) -> Frame:
     """An offer by `side`, or, when both agreed, the id of the next match."""
-    return _frame(t="rematch", id=match_id) if match_id else _frame(t="rematch", side=side)
+    return _frame("rematch", id=match_id) if match_id else _frame("rematch", side=side)
 
 
-def move() -> str:
-    return _frame(t="move")
+def move() -> Frame:
+    return _frame("move")
 
 
-def error(code: int, detail: str) -> str:
-    return _frame(t="error", code=code, detail=detail)
+def error(code: int, detail: str) -> Frame:
+    return _frame("error", code=code, detail=detail)

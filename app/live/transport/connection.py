@@ -1,4 +1,4 @@
-"""One open match socket: an outbox with limits and a single writer, a budget for what comes in, one way to close."""
+"""One open match socket: a queue with limits and a single writer, a budget for what comes in, one way to close."""
 
 import asyncio
 import logging
@@ -10,11 +10,12 @@ from typing import Any, Final
 from live import metrics
 from live.clock import SECOND, Clock
 from live.protocol import codec
+from live.protocol.socket import Frame, Refused
 
 logger = logging.getLogger(__name__)
 
-OUTBOX_MESSAGES: Final = 64
-OUTBOX_BYTES: Final = 32 * 1024
+QUEUE_MESSAGES: Final = 64
+QUEUE_BYTES: Final = 32 * 1024
 CLOSE_US: Final = 1 * SECOND  # for the last frames of a socket that closes
 INPUT_BURST: Final = 60
 INPUT_RATE: Final = 30  # messages a second
@@ -30,6 +31,9 @@ _REASONS: Final = {
     4408: "timeout",
     **dict.fromkeys((4400, 4401, 4403, 4404, 4409, 4426, 4429), "protocol"),
 }
+
+# Looked up once: it counts every frame.
+_sent: Final = {name: metrics.ws_messages.labels(CONSUMER, "out", name) for name in codec.FRAMES}
 
 
 class Budget:
@@ -89,24 +93,24 @@ class Connection:
         self._writer.add_done_callback(_report)
         return self._writer
 
-    def send(self, kind: str, frame: str) -> None:
-        """Queue a frame; a reader that lets the outbox overflow is closed with 4408. `kind` is for the metrics."""
+    def send(self, frame: Frame) -> None:
+        """Queue a frame; a reader that lets the queue overflow is closed with 4408."""
         if self.closing:
             return
-        full = len(self._queue) >= OUTBOX_MESSAGES or self._queued_bytes + len(frame) > OUTBOX_BYTES
+        full = len(self._queue) >= QUEUE_MESSAGES or self._queued_bytes + len(frame.text) > QUEUE_BYTES
         if full and self._queue:
             self._queue.clear()
             self.close(4408)
             self._stop_writing()
             return
-        self._queue.append(frame)
-        self._queued_bytes += len(frame)
+        self._queue.append(frame.text)
+        self._queued_bytes += len(frame.text)
         self._wakeup.set()
-        metrics.sent[kind].inc()
+        _sent[frame.name].inc()
 
-    def refuse(self, refused: codec.Refused) -> None:
+    def refuse(self, refused: Refused) -> None:
         """Say why, and close."""
-        self.send("error", codec.error(refused.code, refused.detail))
+        self.send(codec.error(refused.code, refused.detail))
         self.close(refused.code)
 
     def close(self, code: int) -> None:

@@ -16,7 +16,7 @@ from live import metrics
 from live.clock import SECOND
 from live.match.owner import MatchOwner
 from live.protocol import codec
-from live.protocol.codec import Refused
+from live.protocol.socket import Refused
 from live.protocol.tokens import InvalidToken, seat_token_read
 from live.transport.connection import CONSUMER, AsgiSend, Connection
 from live.worker.worker import Worker, installed
@@ -32,14 +32,6 @@ RTT_EXTENSION: Final = "matchpoint.rtt"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-
-_KINDS: Final[dict[type[codec.Message], str]] = {
-    codec.Hello: "hello",
-    codec.Ping: "ping",
-    codec.Input: "in",
-    codec.Leave: "leave",
-    codec.Rematch: "rematch",
-}
 
 
 class _Gone(Exception):
@@ -122,7 +114,6 @@ class _Socket:
             deadline.cancel()
         if not isinstance(message, codec.Hello):
             raise Refused(4400, "the first message is hello")
-        metrics.received["hello"].inc()
         return message
 
     async def _sit_down(self, message: codec.Hello) -> None:
@@ -137,7 +128,7 @@ class _Socket:
         if claim.worker != self._worker.name:
             raise Refused(4404, "this is another worker")
         self._connection.identity = claim.identity  # from here on the socket hears of a revocation
-        if await self._worker.is_revoked(claim):
+        if await self._worker.logouts.include(claim):
             raise Refused(4401, "logged out")
         owner = await self._worker.owner_for(claim)
         if self._connection.closing:
@@ -170,14 +161,9 @@ class _Socket:
             raw = await self._next()
             if self._connection.closing:
                 return
-            try:
-                message = codec.decode(raw)
-            except Refused:
-                metrics.received["other"].inc()
-                raise
-            metrics.received[_KINDS[type(message)]].inc()
+            message = codec.decode(raw)
             received = self._worker.clock.now()
-            self._guarded(owner, partial(owner.receive, self._connection, message))
+            self._guarded(owner, partial(message.heard_by, owner, self._connection))
             if isinstance(message, codec.Input):
                 metrics.input_broadcast.observe((self._worker.clock.now() - received) / SECOND)
 

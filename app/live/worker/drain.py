@@ -1,6 +1,6 @@
 """The way of matches to other workers while their own drains: each between two rallies, so that players hardly notice.
 
-A match at rest goes at once, one that is being played when its point is decided. The lease and the last snapshot move
+A match at rest goes at once, one that is being played when its point is decided. The lease and the last checkpoint move
 in one step; only then its sockets hear `move` and are closed, so they find the match at its new place.
 """
 
@@ -14,7 +14,7 @@ from live import metrics
 from live.clock import SECOND, Clock, sleep
 from live.directory import Directory, DirectoryError, NoSuchMatch
 from live.match.owner import MatchOwner
-from live.records import Snapshot
+from live.records import Checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Draining(Protocol):
 
     def lost(self, owner: MatchOwner) -> None: ...
 
-    def boundary(self, owner: MatchOwner, snapshot: Snapshot) -> None: ...
+    def keep(self, owner: MatchOwner, checkpoint: Checkpoint) -> None: ...
 
     def directory_failed(self, error: Exception) -> None: ...
 
@@ -58,7 +58,7 @@ class Drain:
     async def run(self) -> None:
         """Return when every match has gone, or when the time is up, or at once if no other worker takes matches."""
         try:
-            takers = [other for other in await self._directory.workers() if not other.draining]
+            takers = [other for other in await self._directory.workers.alive() if not other.draining]
             await self._pass_on()
         except (RedisError, TimeoutError) as error:
             self._worker.directory_failed(error)
@@ -67,13 +67,13 @@ class Drain:
             logger.info("no other worker takes matches", extra={"worker": self._worker.name})
             for owner in self._left():
                 if owner.can_part(LAST_US):
-                    self.take(owner)
+                    self.move(owner)
             return
         while self._left() and self._worker.clock.now() < self._deadline:
-            self._take_one()
+            self._move_one()
             await sleep(self._worker.clock, TICK_US)
 
-    def take(self, owner: MatchOwner) -> None:
+    def move(self, owner: MatchOwner) -> None:
         """Hand a match over that stands between two rallies."""
         if owner.spec.id not in self._moving:
             self._moving.add(owner.spec.id)
@@ -83,29 +83,29 @@ class Drain:
     def _left(self) -> list[MatchOwner]:
         return [owner for owner in self._worker.owners.values() if not owner.is_over]
 
-    def _take_one(self) -> None:
+    def _move_one(self) -> None:
         """Take one of the matches at rest, first those whose countdown runs."""
         is_late = self._deadline - self._worker.clock.now() < LAST_US
         patience = LAST_US if is_late else PATIENCE_US
         resting = [owner for owner in self._left() if owner.spec.id not in self._moving and owner.can_part(patience)]
         if resting:
-            self.take(min(resting, key=lambda owner: not owner.is_counting_down))
+            self.move(min(resting, key=lambda owner: not owner.is_counting_down))
 
     async def _pass_on(self) -> None:
         """Matches that were placed here, and whose players have not come yet, go elsewhere without having been here."""
         owned = self._worker.owners
-        for waiting in await self._directory.matches_waiting(self._worker.name, owned):
-            await self._directory.match_pass_on(waiting.match_id, worker=self._worker.name)
+        for waiting in await self._directory.workers.waiting(self._worker.name, owned):
+            await self._directory.matches.pass_on(waiting.match_id, worker=self._worker.name)
 
-    async def _move(self, owner: MatchOwner, snapshot: Snapshot | None) -> None:
+    async def _move(self, owner: MatchOwner, checkpoint: Checkpoint | None) -> None:
         directory, worker, match_id = self._directory, self._worker, owner.spec.id
         while worker.clock.now() < self._deadline:
             try:
-                target = await directory.match_hand_over(
-                    match_id, worker=worker.name, epoch=owner.epoch, snapshot=snapshot, release=worker.release
+                target = await directory.matches.hand_over(
+                    match_id, worker=worker.name, epoch=owner.epoch, checkpoint=checkpoint, release=worker.release
                 )
             except NoSuchMatch:  # Valkey has lost it
-                await self._again(lambda: directory.match_restore(owner.spec, worker=worker.name, epoch=owner.epoch))
+                await self._again(lambda: directory.leases.restore(owner.spec, worker=worker.name, epoch=owner.epoch))
             except DirectoryError:  # somebody else has it, perhaps by a call of ours whose answer was lost
                 worker.lost(owner)
                 return
@@ -118,8 +118,8 @@ class Drain:
                 logger.info("match handed over", extra={"match": match_id, "to": target or "nobody"})
                 worker.handed_over(owner, target)
                 return
-        if snapshot is not None:
-            worker.boundary(owner, snapshot)
+        if checkpoint is not None:
+            worker.keep(owner, checkpoint)
 
     async def _again(self, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:

@@ -13,7 +13,7 @@ from live.directory import Directory, Fenced, NoSuchMatch
 from live.match.owner import MatchOwner
 from live.match.timeline import abandoned
 from live.records import FinishedMatch
-from live.worker.outbox import Calls
+from live.worker.outbox import Outbox
 from live.worker.results import RETRY_SECONDS, ResultWriter
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,13 @@ class Ending:
         directory: Directory,
         results: ResultWriter,
         *,
-        calls: Calls,
+        outbox: Outbox,
         lost: Callable[[MatchOwner], None],
         failed: Callable[[Exception], None],
     ) -> None:
         self._directory = directory
         self._results = results
-        self._calls = calls
+        self._outbox = outbox
         self._lost = lost
         self._failed = failed
         self.running: set[str] = set()
@@ -55,14 +55,14 @@ class Ending:
             except Exception:
                 logger.exception("result neither saved nor spooled", extra={"match": owner.spec.id})
                 await asyncio.sleep(RETRY_SECONDS)
-        self._calls.ask(owner, "done", partial(self._done, owner, is_saved=is_saved))
+        self._outbox.put(owner, "done", partial(self._done, owner, is_saved=is_saved))
 
     async def retry(self) -> None:
         """Try results again that wait in the spool, and tell the directory of those that are safe now."""
         await self._results.retry()
         for match_id in list(self._results.saved_late):
             try:
-                await self._directory.match_recorded(match_id)
+                await self._directory.results.recorded(match_id)
             except (RedisError, TimeoutError) as error:
                 self._failed(error)
                 return
@@ -74,14 +74,14 @@ class Ending:
 
     async def rescue(self) -> None:
         """Store results that Valkey still has and whose host may be lost. Raises redis' errors."""
-        for overdue in await self._directory.results_overdue():
-            record = abandoned(overdue.spec, overdue.snapshot)
+        for overdue in await self._directory.results.overdue():
+            record = abandoned(overdue.spec, overdue.checkpoint)
             logger.warning("result of another host rescued", extra={"match": overdue.spec.id})
             if record is None or await self._results.write(replace(record, epoch=overdue.epoch)):
-                await self._directory.match_recorded(overdue.spec.id)
+                await self._directory.results.recorded(overdue.spec.id)
 
     async def _done(self, owner: MatchOwner, *, is_saved: bool) -> None:
-        call = self._directory.match_done if is_saved else self._directory.match_result_waits
+        call = self._directory.results.done if is_saved else self._directory.results.wait
         with suppress(Fenced, NoSuchMatch):
             await call(owner.spec.id, epoch=owner.epoch)
         self.running.discard(owner.spec.id)
@@ -89,7 +89,7 @@ class Ending:
     async def _still_owns(self, owner: MatchOwner) -> bool:
         """Also true when the directory does not answer: then nobody else can have been given the match."""
         try:
-            return await self._directory.match_is_owned(owner.spec.id, epoch=owner.epoch)
+            return await self._directory.leases.is_owned(owner.spec.id, epoch=owner.epoch)
         except (RedisError, TimeoutError) as error:
             self._failed(error)
             return True

@@ -18,7 +18,7 @@ AGAIN_US: Final = 1 * SECOND
 Call = Callable[[], Awaitable[None]]
 
 
-class Calls:
+class Outbox:
     """The calls that are due. `lost` hears of owners that are fenced, `failed` of a directory that does not answer."""
 
     def __init__(
@@ -30,8 +30,8 @@ class Calls:
         self._due: dict[tuple[str, str], tuple[MatchOwner, Call]] = {}
         self._wakeup = asyncio.Event()
 
-    def ask(self, owner: MatchOwner, kind: str, call: Call) -> None:
-        """Make `call` soon. It takes the place of an earlier one of its kind: a restore goes before the snapshot."""
+    def put(self, owner: MatchOwner, kind: str, call: Call) -> None:
+        """Make `call` soon. It takes the place of an earlier one of its kind: a restore goes before the checkpoint."""
         self._due[owner.spec.id, kind] = owner, call
         self._wakeup.set()
 
@@ -41,7 +41,7 @@ class Calls:
             if not kinds or kind in kinds:
                 del self._due[match_id, kind]
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Make calls as they come, for ever."""
         while True:
             await self._wakeup.wait()

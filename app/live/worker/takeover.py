@@ -25,7 +25,7 @@ LOOK_US: Final = 5 * SECOND  # between two looks at dead workers
 AT_ONCE: Final = 8  # matches that are taken over
 
 
-class Adoption:
+class Takeover:
     """What one worker does about them. `adopt` claims a match; DirectoryError when that cannot be."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Adoption:
         self._seen.clear()
 
     async def _look_here(self, owned: Collection[str]) -> None:
-        found = await self._directory.matches_waiting(self._name, owned)
+        found = await self._directory.workers.waiting(self._name, owned)
         await self._each(self._look_at, found)
         waited_for = {f"match {waiting.match_id}" for waiting in found}
         self._seen = {key: t for key, t in self._seen.items() if key in waited_for or not key.startswith("match ")}
@@ -72,17 +72,17 @@ class Adoption:
     async def _look_at(self, waiting: Waiting) -> None:
         match_id, holder = waiting.match_id, waiting.lease.worker
         if holder not in ("", self._name) or (waiting.is_stale and not waiting.has_begun):
-            await self._directory.match_unload(match_id, worker=self._name)
+            await self._directory.workers.unload(match_id, worker=self._name)
         elif waiting.has_begun and self._is_due(f"match {match_id}", ADOPT_US):
             await self._take_in(match_id, is_free=not holder)
 
     async def _take_in(self, match_id: str, *, is_free: bool) -> None:
         try:
             if is_free:
-                await self._directory.match_place(match_id, worker=self._name)
+                await self._directory.matches.place(match_id, worker=self._name)
             await self._adopt(match_id)
         except Damaged as error:
-            await self._directory.match_set_aside(match_id, worker=self._name, why=error)
+            await self._directory.workers.set_aside(match_id, worker=self._name, why=error)
             return
         except DirectoryError as error:
             logger.info("match not adopted", extra={"match": match_id, "why": repr(error)})
@@ -90,23 +90,23 @@ class Adoption:
         logger.info("match adopted", extra={"match": match_id, "worker": self._name})
 
     async def _look_elsewhere(self) -> None:
-        dead = await self._directory.workers_dead()
+        dead = await self._directory.workers.dead()
         for name in dead:
             if not self._is_due(f"worker {name}", ORPHAN_US):
                 continue
-            await self._each(partial(self._pass_on, name), await self._directory.matches_waiting(name, ()))
-            await self._directory.worker_forget(name)
+            await self._each(partial(self._pass_on, name), await self._directory.workers.waiting(name, ()))
+            await self._directory.workers.forget(name)
         names = {f"worker {name}" for name in dead}
         self._seen = {key: t for key, t in self._seen.items() if key in names or not key.startswith("worker ")}
 
     async def _pass_on(self, dead: str, waiting: Waiting) -> None:
         if not waiting.has_begun or waiting.lease.worker not in ("", dead):
-            await self._directory.match_unload(waiting.match_id, worker=dead)
+            await self._directory.workers.unload(waiting.match_id, worker=dead)
             return
         try:
-            await self._directory.match_pass_on(waiting.match_id, worker=dead)
+            await self._directory.matches.pass_on(waiting.match_id, worker=dead)
         except Damaged as error:
-            await self._directory.match_set_aside(waiting.match_id, worker=dead, why=error)
+            await self._directory.workers.set_aside(waiting.match_id, worker=dead, why=error)
 
     def _is_due(self, key: str, after: int) -> bool:
         return self._clock.now() - self._seen.setdefault(key, self._clock.now()) >= after

@@ -6,8 +6,6 @@ Valkey that is away for a while stops no rally.
 
 import asyncio
 import logging
-import secrets
-import string
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -20,30 +18,27 @@ from weakref import WeakValueDictionary
 from redis.exceptions import RedisError
 
 from live import metrics
-from live.clock import SECOND, Clock
-from live.directory import WORKER_SECONDS, Claim, Directory, DirectoryError, NoSuchMatch, Unreadable
+from live.clock import Clock
+from live.directory import Claim, Directory, DirectoryError, NoSuchMatch, Unreadable
 from live.match.owner import MatchOwner
 from live.match.timeline import abandoned
-from live.protocol.codec import Refused
+from live.protocol.socket import Refused, Socket
 from live.protocol.tokens import SeatClaim
-from live.records import FinishedMatch, MatchSpec, Snapshot, UnknownSchema
-from live.transport.connection import Connection
+from live.records import Checkpoint, FinishedMatch, MatchSpec, UnknownSchema, match_id_new
 from live.worker.drain import Drain
 from live.worker.ending import Ending
-from live.worker.outbox import Calls
+from live.worker.logouts import HEED_SECONDS, Logouts
+from live.worker.outbox import Outbox
+from live.worker.renewal import BEAT_SECONDS, Renewal
 from live.worker.results import RETRY_SECONDS, ResultWriter
-from live.worker.takeover import Adoption
+from live.worker.takeover import Takeover
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS: Final = 1.0
-REVOCATION_SECONDS: Final = 0.5  # after which who is logged out leaves the court
 PROBE_SECONDS: Final = 0.1
 CRASHES_MAX: Final = 3  # of one match
 STOP_SECONDS: Final = 8.0  # after the drain
 CLOSE_SECONDS: Final = 2.0  # a socket is given one to say goodbye
-ID_ALPHABET: Final = string.ascii_letters + string.digits
-ID_LENGTH: Final = 12
 
 
 class Worker:
@@ -62,26 +57,23 @@ class Worker:
     ) -> None:
         self.name = name
         self.clock = clock
-        self.connections: set[Connection] = set()
+        self.connections: set[Socket] = set()
         self._directory = directory
         self.results = results
         self._rng = rng
         self.release = release
-        self._is_reserve = is_reserve
-        self._run = secrets.token_hex(8)  # tells this process from others under its name
+        self._renewal = Renewal(name, directory=directory, clock=clock, release=release, is_reserve=is_reserve)
         self._owners: dict[str, MatchOwner] = {}
         self._claims: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.calls = Calls(clock, lost=self._fenced, failed=self.directory_failed)
-        self.ending = Ending(directory, results, calls=self.calls, lost=self.lost, failed=self.directory_failed)
+        self.outbox = Outbox(clock, lost=self._fenced, failed=self.directory_failed)
+        self.ending = Ending(directory, results, outbox=self.outbox, lost=self.lost, failed=self.directory_failed)
+        self.logouts = Logouts(directory, self.connections, failed=self.directory_failed)
         self._drain: Drain | None = None
-        self._adoption = Adoption(name, directory=directory, clock=clock, adopt=self._adopt)
+        self._takeover = Takeover(name, directory=directory, clock=clock, adopt=self._adopt)
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
-        self._beat_at = clock.now()
-        self._revocation = ""  # the last that was heeded
         self._crashes: Counter[str] = Counter()
-        self._is_cut_off = False  # the directory did not answer the last time
 
     @property
     def is_draining(self) -> bool:
@@ -98,7 +90,7 @@ class Worker:
         lock = self._claims.setdefault(claim.match_id, asyncio.Lock())
         try:
             async with lock:
-                owner = self._owners.get(claim.match_id) or await self._take(claim.match_id)
+                owner = self._owners.get(claim.match_id) or await self._own(claim.match_id)
                 if claim.side is not None and owner.spec.players[claim.side] is None:
                     await self._refresh(owner, claim.side)
         except Unreadable as error:
@@ -114,41 +106,20 @@ class Worker:
             raise Refused(4401, "the seat belongs to somebody else")
         return owner
 
-    async def is_revoked(self, claim: SeatClaim) -> bool:
-        """Whether whoever has the token was logged out since. Without the directory nobody knows: then it counts."""
-        try:
-            return await self._directory.is_revoked(claim)
-        except (RedisError, TimeoutError) as error:
-            self.directory_failed(error)
-            return False
-
-    async def heed_revocations(self) -> None:
-        """Close the sockets of who was logged out since the last look, wherever that happened."""
-        identities: set[str] = set()
-        try:
-            if self._revocation:
-                self._revocation, identities = await self._directory.revocations_after(self._revocation)
-            else:
-                self._revocation = await self._directory.revocations_end()
-        except (RedisError, TimeoutError) as error:
-            self.directory_failed(error)
-        for connection in [each for each in self.connections if each.identity in identities]:
-            connection.refuse(Refused(4401, "logged out"))
-
-    async def _take(self, match_id: str) -> MatchOwner:
+    async def _own(self, match_id: str) -> MatchOwner:
         if match_id in self.ending.running:
             raise NoSuchMatch(match_id)
         if self.is_draining:
-            await self._directory.match_pass_on(match_id, worker=self.name)
+            await self._directory.matches.pass_on(match_id, worker=self.name)
             raise Refused(1012, "this worker is about to stop")
-        await self.calls.flush()  # an owner before this one may have left a boundary behind
+        await self.outbox.flush()  # an owner before this one may have left a boundary behind
         claim = await self._claim(match_id)
         owner = MatchOwner(
-            claim.spec, epoch=claim.epoch, clock=self.clock, rng=self._rng, hooks=self, snapshot=claim.snapshot
+            claim.spec, epoch=claim.epoch, clock=self.clock, rng=self._rng, host=self, checkpoint=claim.checkpoint
         )
         self._owners[match_id] = owner
-        if claim.snapshot is not None:
-            is_planned = claim.snapshot.handover is not None
+        if claim.checkpoint is not None:
+            is_planned = claim.checkpoint.handover is not None
             if not is_planned:
                 metrics.takeovers.inc()
             logger.info("match taken over", extra={"match": match_id, "epoch": claim.epoch, "planned": is_planned})
@@ -159,34 +130,34 @@ class Worker:
 
     async def _claim(self, match_id: str) -> Claim:
         try:
-            return await self._directory.match_claim(match_id, worker=self.name)
+            return await self._directory.leases.claim(match_id, worker=self.name)
         except UnknownSchema as error:
-            other = await self._directory.match_pass_on(match_id, worker=self.name)
+            other = await self._directory.matches.pass_on(match_id, worker=self.name)
             logger.warning("match of a newer release", extra={"match": match_id, "why": error, "passed_to": other})
             raise Unreadable(match_id) from error
 
     async def _adopt(self, match_id: str) -> None:
         async with self._claims.setdefault(match_id, asyncio.Lock()):
             if match_id not in self._owners and not self.is_draining:
-                await self._take(match_id)
+                await self._own(match_id)
 
     async def _refresh(self, owner: MatchOwner, side: int) -> None:
-        spec = await self._directory.match_get(owner.spec.id)
+        spec = await self._directory.matches.get(owner.spec.id)
         player = spec.players[side] if spec else None
         if player is not None:
             owner.seat_player(player)
 
-    # What owners ask for (OwnerHooks)
+    # What owners ask for (Host)
 
-    def boundary(self, owner: MatchOwner, snapshot: Snapshot) -> None:
-        self.calls.ask(owner, "snapshot", partial(self._save, owner, snapshot))
-        if self._is_cut_off:
+    def keep(self, owner: MatchOwner, checkpoint: Checkpoint) -> None:
+        self.outbox.put(owner, "snapshot", partial(self._save, owner, checkpoint))
+        if self._renewal.is_cut_off:
             owner.kept()
 
     def may_serve(self, owner: MatchOwner) -> bool:
         if self._drain is None:
             return True
-        self._drain.take(owner)
+        self._drain.move(owner)
         return False
 
     def finished(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
@@ -196,19 +167,18 @@ class Worker:
         self._count()
 
     def rematch(self, owner: MatchOwner) -> None:
-        match_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
-        spec = replace(_swapped(owner.spec), id=match_id, created_at=self.clock.wall().isoformat())
-        self.calls.ask(owner, "rematch", partial(self._rematch, owner, spec))
+        spec = replace(_swapped(owner.spec), id=match_id_new(), created_at=self.clock.wall().isoformat())
+        self.outbox.put(owner, "rematch", partial(self._rematch, owner, spec))
 
     def closed(self, owner: MatchOwner) -> None:
-        self.calls.drop(owner, "rematch")
+        self.outbox.drop(owner, "rematch")
         if self._forget(owner) and not owner.is_over:
             self._release_soon(owner)
 
     def _release_soon(self, owner: MatchOwner) -> None:
         """Let go of a match; one that has begun is left for whoever finds it."""
-        release, keep = self._directory.match_release, owner.has_started
-        self.calls.ask(owner, "release", partial(release, owner.spec.id, epoch=owner.epoch, keep=keep))
+        release, keep = self._directory.leases.release, owner.has_started
+        self.outbox.put(owner, "release", partial(release, owner.spec.id, epoch=owner.epoch, keep=keep))
 
     def crashed(self, owner: MatchOwner, error: Exception) -> None:
         logger.error("match crashed", exc_info=error, extra={"match": owner.spec.id})
@@ -216,15 +186,15 @@ class Worker:
         self._forget(owner)
         owner.stop(1012)
         self._crashes[owner.spec.id] += 1
-        if self._crashes[owner.spec.id] >= CRASHES_MAX:  # its snapshot leads to the same failure again and again
+        if self._crashes[owner.spec.id] >= CRASHES_MAX:  # its checkpoint leads to the same failure again and again
             metrics.matches_finished.labels(owner.spec.counted_as, "server_error").inc()
-            self.finished(owner, abandoned(owner.spec, owner.boundary))
+            self.finished(owner, abandoned(owner.spec, owner.checkpoint))
 
     def may_judge_absence(self) -> bool:
-        return self.clock.now() - self._beat_at < WORKER_SECONDS * SECOND
+        return self._renewal.is_fresh
 
     def may_tell(self) -> bool:
-        return self._is_cut_off or self.may_judge_absence()  # a Valkey that is down gives matches to nobody
+        return self._renewal.is_cut_off or self._renewal.is_fresh  # a Valkey that is down gives matches to nobody
 
     def _fenced(self, owner: MatchOwner) -> None:
         """A call found another owner; not news about a match that is being handed over."""
@@ -240,18 +210,18 @@ class Worker:
 
     def handed_over(self, owner: MatchOwner, target: str | None) -> None:
         """The match waits at `target`, or (None) for a worker that takes matches."""
-        self.calls.drop(owner)
+        self.outbox.drop(owner)
         self._forget(owner)
         owner.kept()
         owner.stop(1012, moved=target is not None)
 
     def _restore(self, owner: MatchOwner) -> None:
         logger.warning("match unknown to the directory", extra={"match": owner.spec.id, "epoch": owner.epoch})
-        restore = self._directory.match_restore
-        self.calls.ask(owner, "restore", partial(restore, owner.spec, worker=self.name, epoch=owner.epoch))
-        if owner.boundary is not None:
-            self.calls.drop(owner, "snapshot")
-            self.boundary(owner, owner.boundary)
+        restore = self._directory.leases.restore
+        self.outbox.put(owner, "restore", partial(restore, owner.spec, worker=self.name, epoch=owner.epoch))
+        if owner.checkpoint is not None:
+            self.outbox.drop(owner, "snapshot")
+            self.keep(owner, owner.checkpoint)
 
     def _forget(self, owner: MatchOwner) -> bool:
         if self._owners.get(owner.spec.id) is not owner:
@@ -263,38 +233,24 @@ class Worker:
     def _count(self) -> None:
         metrics.matches_active.set(sum(not owner.is_over for owner in self._owners.values()))
 
-    # Calls to the outside world
+    # Outbox to the outside world
 
-    async def _save(self, owner: MatchOwner, snapshot: Snapshot) -> None:
-        await self._directory.match_snapshot(owner.spec.id, epoch=owner.epoch, snapshot=snapshot)
+    async def _save(self, owner: MatchOwner, checkpoint: Checkpoint) -> None:
+        await self._directory.leases.checkpoint(owner.spec.id, epoch=owner.epoch, checkpoint=checkpoint)
         owner.kept()
 
     async def _rematch(self, owner: MatchOwner, spec: MatchSpec) -> None:
         with suppress(ValueError):  # an earlier call got through, though its answer did not
-            await self._directory.match_create(spec)
+            await self._directory.matches.create(spec)
         owner.rematch_ready(spec.id)
 
     async def beat(self) -> None:
         """Renew the worker and its leases, and let go of matches that another worker owns by now."""
         owned = {match_id: owner.epoch for match_id, owner in self._owners.items() if not owner.is_over}
-        asked_at = self.clock.now()  # from then on at the latest it counts
-        try:
-            beat = await self._directory.worker_beat(
-                self.name,
-                release=self.release,
-                draining=self.is_draining,
-                reserve=self._is_reserve,
-                owned=owned,
-                run=self._run,
-            )
-        except (RedisError, TimeoutError) as error:
-            self.directory_failed(error)
+        beat = await self._renewal.beat(owned, draining=self.is_draining)
+        if beat is None:
+            self._takeover.forget()
             return
-        if self._is_cut_off:
-            self._is_cut_off = False
-            logger.info("directory is back", extra={"worker": self.name})
-        self._beat_at = asked_at
-        metrics.directory_beat.set_to_current_time()
         for match_id in beat.lost | beat.forgotten:
             owner = self._owners.get(match_id)
             if owner is None or owner.is_over or owner.is_parting or owner.epoch != owned[match_id]:
@@ -309,32 +265,28 @@ class Worker:
 
     async def _look_after_others(self) -> None:
         try:
-            await self._adoption.look(self._owners.keys() | self.ending.running)
+            await self._takeover.look(self._owners.keys() | self.ending.running)
         except (RedisError, TimeoutError) as error:
             self.directory_failed(error)
 
     def directory_failed(self, error: Exception) -> None:
-        """Count every failure, and log the first of a row."""
-        metrics.directory_errors.inc()
-        self._adoption.forget()
-        if not self._is_cut_off:
-            self._is_cut_off = True
-            logger.warning("directory unavailable", extra={"worker": self.name, "error": repr(error)})
+        self._renewal.failed(error)
+        self._takeover.forget()
 
     # Life of the process
 
     async def start(self) -> None:
         """Announce the worker and start its background loops."""
-        await self.heed_revocations()  # from here on
+        await self.logouts.heed()  # from here on
         await self.beat()
         self._loops = [
             asyncio.create_task(loop, name=name)
             for name, loop in (
                 ("beat", _every(BEAT_SECONDS, self.beat)),
-                ("keep", self.calls.keep()),
+                ("keep", self.outbox.run()),
                 ("results", _every(RETRY_SECONDS, self.ending.retry)),
                 ("probe", _probe_loop()),
-                ("revocations", _every(REVOCATION_SECONDS, self.heed_revocations)),
+                ("logouts", _every(HEED_SECONDS, self.logouts.heed)),
             )
         ]
         logger.info("worker started", extra={"worker": self.name, "release": self.release})
@@ -351,8 +303,8 @@ class Worker:
                 for owner in owners:
                     if self._forget(owner) and not owner.is_over:
                         self._release_soon(owner)
-                await self.calls.flush()
-                await self._directory.worker_gone(self.name, run=self._run)
+                await self.outbox.flush()
+                await self._directory.workers.gone(self.name, run=self._renewal.run)
                 for owner in owners:
                     owner.stop(1000 if owner.is_over else 1012)
                 await self._close_sockets()
@@ -377,7 +329,7 @@ class Worker:
         """Wait until results and pending calls of this moment are through."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)  # failures are logged where they happen
-        await self.calls.flush()
+        await self.outbox.flush()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -57,7 +57,7 @@ def worker() -> str:
 
 
 async def directory_beat(name: str) -> None:
-    await directory.get_directory().worker_beat(name, release="dev", draining=False, owned={})
+    await directory.get_directory().workers.beat(name, release="dev", draining=False, owned={})
 
 
 @pytest.fixture

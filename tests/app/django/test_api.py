@@ -16,7 +16,7 @@ from accounts.models import User
 from live import directory
 from live.protocol.canary import permission
 from live.protocol.tokens import seat_token_read
-from live.records import FinishedMatch, MatchSpec, Snapshot
+from live.records import Checkpoint, FinishedMatch, MatchSpec
 from matches.services import match_finish
 
 Record = Callable[..., FinishedMatch]
@@ -68,7 +68,7 @@ def test_the_canary_plays_a_point_that_players_cannot_ask_for(client: Client, wo
     match_id = response.json()["id"]
 
     async def kept() -> MatchSpec | None:
-        return await directory.get_directory().match_get(match_id)
+        return await directory.get_directory().matches.get(match_id)
 
     spec = asyncio.run(kept())
     assert spec is not None
@@ -177,7 +177,7 @@ def test_without_valkey_the_answer_is_to_come_back(client: Client, monkeypatch: 
     async def fail(*args: Any, **kwargs: Any) -> None:
         raise ValkeyConnectionError("connection refused")
 
-    monkeypatch.setattr(directory.Directory, "match_create", fail)
+    monkeypatch.setattr(directory.Matches, "create", fail)
     response = post(client, "/api/matches", {"mode": "ai"})
     assert response.status_code == 503
     assert response.json()["error"] == "unavailable"
@@ -225,7 +225,7 @@ def test_one_address_cannot_flood_by_changing_guests() -> None:
 async def test_the_api_runs_on_the_event_loop_too(async_client: Any) -> None:
     response = await async_client.post("/api/matches", '{"mode": "ai"}', content_type="application/json")
     assert response.status_code == 201
-    spec = await directory.get_directory().match_get(response.json()["id"])
+    spec = await directory.get_directory().matches.get(response.json()["id"])
     assert spec is not None
 
 
@@ -259,12 +259,12 @@ def test_a_match_whose_result_waits_for_the_database_is_over_and_to_be_found(cli
         replace(engine.initial(), version=9, phase="over", score=(3, 1), winner=0, reason="score")
     )
     moment = datetime(2026, 3, 1, 20, tzinfo=UTC)
-    snapshot = Snapshot(state, [], now=5, saved_at=moment, started_at=moment, away=(0, 0))
+    checkpoint = Checkpoint(state, [], now=5, saved_at=moment, started_at=moment, away=(0, 0))
 
     async def wait(stored: directory.Directory) -> None:
-        claim = await stored.match_claim(match_id, worker=worker)
-        await stored.match_snapshot(match_id, epoch=claim.epoch, snapshot=snapshot)
-        await stored.match_result_waits(match_id, epoch=claim.epoch)
+        claim = await stored.leases.claim(match_id, worker=worker)
+        await stored.leases.checkpoint(match_id, epoch=claim.epoch, checkpoint=checkpoint)
+        await stored.results.wait(match_id, epoch=claim.epoch)
 
     directory_does(wait)
     summary = client.get(f"/api/matches/{match_id}").json()
@@ -274,5 +274,5 @@ def test_a_match_whose_result_waits_for_the_database_is_over_and_to_be_found(cli
     assert client.get(f"/m/{match_id}/").status_code == 200
     assert post(client, f"/api/matches/{match_id}/seat").status_code == 409
 
-    directory_does(lambda stored: stored.match_recorded(match_id))
+    directory_does(lambda stored: stored.results.recorded(match_id))
     assert client.get(f"/api/matches/{match_id}").status_code == 404, "now the database would have it"

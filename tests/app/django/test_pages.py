@@ -123,7 +123,7 @@ def test_without_valkey_the_page_of_a_match_says_when_to_come_back(
     async def fail(*args: object) -> None:
         raise ValkeyConnectionError("connection refused")
 
-    monkeypatch.setattr("live.directory.Directory.match_get", fail)
+    monkeypatch.setattr("live.directory.matches.Matches.get", fail)
     client.raise_request_exception = False
     assert client.get("/m/abc/").status_code == 503
 

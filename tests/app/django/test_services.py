@@ -1,17 +1,21 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from accounts.players import Player
-from live.records import FinishedMatch
+from engine.ai import Level
+from live import records
+from live.records import FinishedMatch, match_id_new
+from matches import models
 from matches.models import Match, Seat
 from matches.rules import BadRequest, MatchRequest
 from matches.selectors import matches_of, record_of
-from matches.services import match_create, match_finish, match_id_new, seats_claim
+from matches.services import match_create, match_finish, seats_claim
 
 Record = Callable[..., FinishedMatch]
 
@@ -183,3 +187,8 @@ def test_a_malformed_wish_is_refused(body: object) -> None:
 def test_a_wish_has_sensible_defaults() -> None:
     assert MatchRequest.parse({"mode": "ai"}) == MatchRequest("ai", "normal", 7)
     assert MatchRequest.parse({"mode": "friend", "level": "hard", "points": 21}) == MatchRequest("friend", None, 21)
+
+
+def test_the_database_has_a_word_for_every_mode_and_level() -> None:
+    assert models.Mode.values == list(get_args(records.Mode))
+    assert models.Level.values == list(get_args(Level))

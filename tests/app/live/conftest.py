@@ -189,7 +189,7 @@ class Player:
     async def join(self, *, pings: bool = True, **options: Any) -> "Player":
         """Ask for a seat, connect there and say hello with the version that is held; then ping as a page does."""
         async with self.house.door:
-            seat = await self.house.directory.match_seat(self.match_id, identity=self.identity, name=self.name)
+            seat = await self.house.directory.matches.seat(self.match_id, identity=self.identity, name=self.name)
             self.side = seat.side
             live_worker.install(self.house.workers.get(seat.worker))
             token = seat_token(match_id=self.match_id, identity=self.identity, side=seat.side, worker=seat.worker)
@@ -319,7 +319,7 @@ class House:
             is_reserve=is_reserve,
         )
         self.workers[name] = worker
-        self._keeps[name] = asyncio.ensure_future(worker.calls.keep())
+        self._keeps[name] = asyncio.ensure_future(worker.outbox.run())
         self.errands.append(self._keeps[name])
         await worker.beat()
         self._beat(worker)
@@ -369,7 +369,7 @@ class House:
             players=(PlayerSpec(side=0, kind="human", identity="g:ada", name="Ada"), computer),
             created_at=BEGIN.isoformat(),
         )
-        await self.directory.match_create(spec)
+        await self.directory.matches.create(spec)
         return match_id
 
     def socket(self) -> Socket:

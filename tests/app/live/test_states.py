@@ -99,7 +99,7 @@ async def test_fields_of_a_later_release_are_passed_over(house: Any) -> None:
     worker = await house.worker("beta-8101")
     await edit(house, "mp:worker:beta-8101", cores=4)
 
-    assert [other.name for other in await house.directory.workers()] == ["beta-8101"]
+    assert [other.name for other in await house.directory.workers.alive()] == ["beta-8101"]
     await play_on(house)
     assert worker.name == "beta-8101"
 
@@ -109,17 +109,17 @@ async def test_a_newer_schema_stays_with_those_who_can_read_it(house: Any) -> No
     await edit(house, "mp:match:match1:snapshot", schema=SCHEMA + 1, state__schema=2)
     await house.worker("beta-8101")
     with pytest.raises(NoWorker):
-        await house.directory.match_seat("match1", identity="g:ada", name="Ada")
+        await house.directory.matches.seat("match1", identity="g:ada", name="Ada")
 
     await house.redis.set("mp:worker:new-8101", json.dumps({"draining": False, "release": "r2", "schema": SCHEMA + 1}))
     await house.redis.sadd("mp:workers", "new-8101")
-    assert (await house.directory.match_seat("match1", identity="g:ada", name="Ada")).worker == "new-8101"
+    assert (await house.directory.matches.seat("match1", identity="g:ada", name="Ada")).worker == "new-8101"
 
 
 async def test_a_worker_that_was_given_a_match_it_cannot_read_passes_it_on(house: Any) -> None:
     await load(house, STATES[LAST])
     await house.worker("beta-8101")
-    await house.directory.match_seat("match1", identity="g:ada", name="Ada")
+    await house.directory.matches.seat("match1", identity="g:ada", name="Ada")
     await edit(house, "mp:match:match1:snapshot", schema=SCHEMA + 1)
     await house.redis.set("mp:worker:new-8101", json.dumps({"draining": False, "release": "r2", "schema": SCHEMA + 1}))
     await house.redis.sadd("mp:workers", "new-8101")
@@ -131,7 +131,7 @@ async def test_a_worker_that_was_given_a_match_it_cannot_read_passes_it_on(house
     await house.clock.advance(0.1)
 
     assert socket.close_code == 1012
-    assert (await house.directory.match_seat("match1", identity="g:ada", name="Ada")).worker == "new-8101"
+    assert (await house.directory.matches.seat("match1", identity="g:ada", name="Ada")).worker == "new-8101"
 
 
 async def test_a_spec_of_a_newer_schema_is_refused_and_stays(house: Any) -> None:
@@ -139,5 +139,5 @@ async def test_a_spec_of_a_newer_schema_is_refused_and_stays(house: Any) -> None
     before = await edit(house, "mp:match:match1", schema=SCHEMA + 1)
     await house.worker("beta-8101")
     with pytest.raises(UnknownSchema):
-        await house.directory.match_seat("match1", identity="g:ada", name="Ada")
+        await house.directory.matches.seat("match1", identity="g:ada", name="Ada")
     assert json.loads(await house.redis.get("mp:match:match1")) == before

@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 import engine
 from live.bot.player import Player
-from live.bot.site import Failure, Seat
+from live.bot.site import Failure, Ticket
 
 RULES = engine.Rules(points=1)
 Script = Callable[[ServerConnection, dict[str, Any]], Awaitable[None]]
@@ -32,9 +32,9 @@ class FakeSite:
         self.origin = f"http://127.0.0.1:{self.port}"
         self.sockets = f"ws://127.0.0.1:{self.port}"
 
-    def match_seat(self, match_id: str) -> Seat:
+    def match_seat(self, match_id: str) -> Ticket:
         self.seats += 1
-        return Seat(path=f"/ws/local/match/{match_id}", token=f"token {self.seats}", side=0)
+        return Ticket(path=f"/ws/local/match/{match_id}", token=f"token {self.seats}", side=0)
 
 
 @asynccontextmanager

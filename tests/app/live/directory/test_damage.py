@@ -32,7 +32,7 @@ async def test_a_lease_that_went_back_in_time_is_healed_by_its_owner(house: Any)
     [record] = house.saved
     assert record.score == ada.score == bob.score
     assert ada.socket.close_code is bob.socket.close_code is None
-    assert await house.directory.match_get(ada.match_id) is None
+    assert await house.directory.matches.get(ada.match_id) is None
 
 
 @pytest.mark.parametrize("part", ["snapshot", "lease", "timeline", ""])
@@ -58,7 +58,7 @@ async def test_an_unreadable_match_does_not_hold_up_the_others(house: Any, part:
     assert healthy <= set(other.owners) | {record.spec.id for record in house.saved}
     assert poisoned not in other.owners
     assert metrics.set_aside._value.get() == before + 1, "it is told once, and not every second"
-    assert house.clock.now() - other._beat_at < 2_000_000
+    assert house.clock.now() - other._renewal._heard_at < 2_000_000
 
 
 @pytest.mark.parametrize("part", ["snapshot", "lease"])
@@ -83,18 +83,18 @@ async def test_many_orphans_cost_the_adopter_no_beat(house: Any, monkeypatch: An
     await house.clock.until(lambda: all(sum(ada.score) >= 1 for ada, _ in tables))
     other = await house.worker("beta-8101")
     await house.worker_dies(first)
-    claim, at_once, most, oldest = house.directory.match_claim, 0, 0, 0
+    claim, at_once, most, oldest = house.directory.leases.claim, 0, 0, 0
 
     async def slow(match_id: str, *, worker: str) -> Any:
         nonlocal at_once, most, oldest
         at_once += 1
         most = max(most, at_once)
         await sleep(house.clock, 300_000)
-        oldest = max(oldest, house.clock.now() - other._beat_at)
+        oldest = max(oldest, house.clock.now() - other._renewal._heard_at)
         at_once -= 1
         return await claim(match_id, worker=worker)
 
-    monkeypatch.setattr(house.directory, "match_claim", slow)
+    monkeypatch.setattr(house.directory.leases, "claim", slow)
     await house.clock.until(lambda: len(other.owners) == len(tables), within_s=40)
 
     assert oldest < 2_000_000, "the beat went on"
@@ -109,7 +109,7 @@ async def test_players_who_come_all_at_once_wait_for_a_connection(monkeypatch: A
     settings.VALKEY_URL = f"redis://127.0.0.1:{server.server_address[1]}"
     crowd = Directory(directory._client())
     try:
-        answers = await asyncio.gather(*(crowd.match_get(f"match{number}") for number in range(400)))
+        answers = await asyncio.gather(*(crowd.matches.get(f"match{number}") for number in range(400)))
         assert answers == [None] * 400
     finally:
         await crowd.close()

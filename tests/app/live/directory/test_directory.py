@@ -7,18 +7,18 @@ import pytest
 from redis.exceptions import RedisError
 
 from live import directory
-from live.directory import Fenced, MatchOver, NoSuchMatch, NoWorker, Seat
-from live.records import Snapshot
+from live.directory import Fenced, MatchOver, NoSuchMatch, NoWorker, Placement
+from live.records import Checkpoint
 
 
 async def beat(house: Any, name: str, *, draining: bool = False, **owned: int) -> set[str]:
     """Answers with the matches that the worker has lost."""
-    found = await house.directory.worker_beat(name, release="r1", draining=draining, owned=owned)
+    found = await house.directory.workers.beat(name, release="r1", draining=draining, owned=owned)
     return set(found.lost)
 
 
-async def seat(house: Any, match_id: str, identity: str = "g:ada") -> Seat:
-    taken: Seat = await house.directory.match_seat(match_id, identity=identity, name=identity)
+async def seat(house: Any, match_id: str, identity: str = "g:ada") -> Placement:
+    taken: Placement = await house.directory.matches.seat(match_id, identity=identity, name=identity)
     return taken
 
 
@@ -29,7 +29,7 @@ async def test_matches_go_to_the_least_loaded_worker_and_all_are_used(house: Any
     placed = [(await seat(house, await house.match())).worker for _ in range(6)]
 
     assert sorted(placed) == ["alpha-8101"] * 3 + ["alpha-8102"] * 3
-    assert [worker.matches for worker in await house.directory.workers()] == [3, 3]
+    assert [worker.matches for worker in await house.directory.workers.alive()] == [3, 3]
 
 
 async def test_a_draining_worker_gets_no_new_match_but_keeps_its_own(house: Any) -> None:
@@ -60,7 +60,7 @@ async def test_one_of_many_gets_the_free_seat_and_the_others_watch(house: Any) -
 
     assert sorted(str(taken.side) for taken in seats) == ["1"] + ["None"] * 7
     winner = next(number for number, taken in enumerate(seats) if taken.side == 1)
-    spec = await house.directory.match_get(match_id)
+    spec = await house.directory.matches.get(match_id)
     assert spec.players[1].identity == f"g:{winner}"
     assert len({taken.worker for taken in seats}) == 1
 
@@ -84,15 +84,15 @@ async def test_a_dead_workers_match_is_placed_anew_with_a_higher_epoch(house: An
     await beat(house, "alpha-8101")
     match_id = await house.match()
     await seat(house, match_id)
-    first = await house.directory.match_claim(match_id, worker="alpha-8101")
+    first = await house.directory.leases.claim(match_id, worker="alpha-8101")
     await house.redis.delete("mp:worker:alpha-8101")
     await beat(house, "beta-8101")
 
     assert (await seat(house, match_id)).worker == "beta-8101"
-    second = await house.directory.match_claim(match_id, worker="beta-8101")
+    second = await house.directory.leases.claim(match_id, worker="beta-8101")
     assert second.epoch > first.epoch
     with pytest.raises(Fenced):
-        await house.directory.match_claim(match_id, worker="alpha-8101")
+        await house.directory.leases.claim(match_id, worker="alpha-8101")
     assert await beat(house, "alpha-8101", **{match_id: first.epoch}) == {match_id}
     assert await beat(house, "beta-8101", **{match_id: second.epoch}) == set()
 
@@ -102,7 +102,7 @@ async def test_somebody_who_watches_takes_no_match_from_a_worker_that_looks_dead
     match_id = await house.match()
     await seat(house, match_id, "g:ada")
     await seat(house, match_id, "g:bob")
-    await house.directory.match_claim(match_id, worker="alpha-8101")
+    await house.directory.leases.claim(match_id, worker="alpha-8101")
     await house.redis.delete("mp:worker:alpha-8101")
     await beat(house, "beta-8101")
 
@@ -120,27 +120,27 @@ async def test_a_finished_match_says_so_and_an_unknown_one_too(house: Any) -> No
     await beat(house, "alpha-8101")
     match_id = await house.match()
     await seat(house, match_id)
-    claim = await house.directory.match_claim(match_id, worker="alpha-8101")
-    await house.directory.match_done(match_id, epoch=claim.epoch)
+    claim = await house.directory.leases.claim(match_id, worker="alpha-8101")
+    await house.directory.results.done(match_id, epoch=claim.epoch)
 
     with pytest.raises(MatchOver):
         await seat(house, match_id)
     with pytest.raises(MatchOver):
-        await house.directory.match_claim(match_id, worker="alpha-8101")
+        await house.directory.leases.claim(match_id, worker="alpha-8101")
     with pytest.raises(NoSuchMatch):
         await seat(house, "nosuchmatch")
-    assert await house.directory.match_get(match_id) is None
-    assert [worker.matches for worker in await house.directory.workers()] == [0]
+    assert await house.directory.matches.get(match_id) is None
+    assert [worker.matches for worker in await house.directory.workers.alive()] == [0]
 
 
 async def test_the_score_is_that_of_the_last_boundary(house: Any) -> None:
     await house.worker()
     ada, _ = await house.pair()
-    assert await house.directory.match_standing(await house.match()) is None
+    assert await house.directory.matches.standing(await house.match()) is None
     await house.clock.until(lambda: sum(ada.score) == 2)
     await house.settle()
 
-    assert (await house.directory.match_standing(ada.match_id)).score == ada.score
+    assert (await house.directory.matches.standing(ada.match_id)).score == ada.score
 
 
 async def test_no_key_is_left_when_all_is_over(house: Any) -> None:
@@ -169,7 +169,7 @@ async def test_a_valkey_that_hangs_is_given_up_after_one_timeout(monkeypatch: An
     hanging = directory.get_directory()
 
     with pytest.raises(RedisError):
-        await hanging.match_get("match1")
+        await hanging.matches.get("match1")
 
     assert connections == 1
     await hanging.close()
@@ -178,22 +178,22 @@ async def test_a_valkey_that_hangs_is_given_up_after_one_timeout(monkeypatch: An
 
 async def test_a_boundary_that_comes_late_does_not_replace_a_newer_one(house: Any, monkeypatch: Any) -> None:
     worker = await house.worker()
-    kept: list[tuple[int, Snapshot]] = []
+    kept: list[tuple[int, Checkpoint]] = []
 
-    async def keep(match_id: str, *, epoch: int, snapshot: Snapshot) -> None:
-        kept.append((epoch, snapshot))
+    async def keep(match_id: str, *, epoch: int, checkpoint: Checkpoint) -> None:
+        kept.append((epoch, checkpoint))
 
     with monkeypatch.context() as patched:
-        patched.setattr(house.directory, "match_snapshot", keep)
+        patched.setattr(house.directory.leases, "checkpoint", keep)
         ada, _ = await house.pair(points=5)
         for played in (1, 2, 3):
             await house.clock.until(lambda played=played: sum(ada.score) == played)
             await house.settle()
     (epoch, first), (_, second), (_, third) = kept[-3:]
 
-    for snapshot, newest in ((second, second), (first, second), (third, third)):
-        await house.directory.match_snapshot(ada.match_id, epoch=epoch, snapshot=snapshot)
-        assert list((await house.directory.match_standing(ada.match_id)).score) == newest.state["score"]
+    for checkpoint, newest in ((second, second), (first, second), (third, third)):
+        await house.directory.leases.checkpoint(ada.match_id, epoch=epoch, checkpoint=checkpoint)
+        assert list((await house.directory.matches.standing(ada.match_id)).score) == newest.state["score"]
 
-    claim = await house.directory.match_claim(ada.match_id, worker=worker.name)
-    assert claim.snapshot.timeline == third.timeline
+    claim = await house.directory.leases.claim(ada.match_id, worker=worker.name)
+    assert claim.checkpoint.timeline == third.timeline

@@ -207,7 +207,7 @@ async def test_a_rematch_waits_for_a_directory_that_is_away(house: Any) -> None:
     await house.clock.advance(3)
     match_id = ada.socket.heard("rematch")[-1]["id"]
     assert bob.socket.heard("rematch")[-1]["id"] == match_id
-    assert await house.directory.match_get(match_id) is not None
+    assert await house.directory.matches.get(match_id) is not None
 
 
 async def test_the_computer_accepts_every_rematch(house: Any) -> None:

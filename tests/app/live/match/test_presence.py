@@ -130,7 +130,7 @@ async def test_a_newcomer_hears_a_point_when_it_is_stored_and_no_earlier(house: 
     ada, bob = await house.pair()
     owner = worker.owners[ada.match_id]
     await house.clock.until(lambda: ada.state.ball is not None)
-    owner._hooks = Undecided(worker)
+    owner._host = Undecided(worker)
     await house.clock.until(lambda: sum(owner._state.score) == 1)
     assert sum(ada.score) == 0
 
@@ -153,7 +153,7 @@ class Undecided:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._worker, name)
 
-    def boundary(self, owner: Any, snapshot: Any) -> None:
+    def keep(self, owner: Any, checkpoint: Any) -> None:
         pass
 
     def may_tell(self) -> bool:
@@ -225,7 +225,7 @@ async def test_a_match_that_nobody_joined_leaves_no_result(house: Any) -> None:
 
     assert ada.socket.close_code == 1000
     assert not house.saved
-    assert (await house.directory.workers())[0].matches == 0
+    assert (await house.directory.workers.alive())[0].matches == 0
     assert worker.name == "local-8101"
 
 

@@ -129,7 +129,7 @@ async def test_a_page_is_answered_in_the_protocol_that_it_speaks(house: Any, mon
     monkeypatch.setattr("live.protocol.codec.PROTOCOLS", frozenset({1, 2}))
     await house.worker()
     match_id = await house.match()
-    seat = await house.directory.match_seat(match_id, identity="g:ada", name="Ada")
+    seat = await house.directory.matches.seat(match_id, identity="g:ada", name="Ada")
     token = seat_token(match_id=match_id, identity="g:ada", side=0, worker=seat.worker)
     for protocol in (1, 2):
         socket = house.socket()

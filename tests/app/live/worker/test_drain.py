@@ -58,7 +58,7 @@ async def test_a_rally_in_flight_is_played_to_its_end_and_the_match_moves_then(h
     assert (ada.opened, bob.opened, ada.moves, bob.moves) == (2, 2, 1, 1)
     assert ada.events == record.timeline, "both resumed by events, from the first to the last"
     assert max(pauses(ada)) < 0.5 * SECOND
-    assert [worker.name for worker in await house.directory.workers()] == ["beta-8101"]
+    assert [worker.name for worker in await house.directory.workers.alive()] == ["beta-8101"]
 
 
 async def test_who_stays_connected_hears_of_no_absence(house: Any) -> None:
@@ -112,7 +112,7 @@ async def test_matches_at_rest_go_at_once_one_after_the_other_and_are_shared_out
 
     await house.worker_stops(first, within_s=2)
 
-    assert [(worker.name, worker.matches) for worker in await house.directory.workers()] == [
+    assert [(worker.name, worker.matches) for worker in await house.directory.workers.alive()] == [
         ("beta-8101", 3),
         ("gamma-8101", 3),
     ]
@@ -127,7 +127,7 @@ async def test_a_match_stands_still_in_the_step_that_decides_it(house: Any) -> N
     house.clock._now += owner._state.ball.t - owner._now() - 2  # two µs before the serve
     assert owner.can_part(3 * SECOND)
 
-    drain.take(owner)
+    drain.move(owner)
     house.clock._now += 5
     await house.clock.advance(1)
 
@@ -143,7 +143,7 @@ async def test_in_a_roll_matches_go_where_they_can_stay(house: Any) -> None:
 
     await house.worker_stops(old, within_s=2)
 
-    found = {worker.name: worker.matches for worker in await house.directory.workers()}
+    found = {worker.name: worker.matches for worker in await house.directory.workers.alive()}
     assert found == {"beta-8101": 0, "gamma-8101": 3}
 
 
@@ -151,11 +151,11 @@ async def test_the_reserve_takes_matches_when_nobody_else_does(house: Any) -> No
     await house.worker("alpha-8101", is_reserve=True)
     other = await house.worker("alpha-8102")
     match_ids = [await house.match() for _ in range(3)]
-    seats = [await house.directory.match_seat(match_id, identity="g:ada", name="Ada") for match_id in match_ids]
+    seats = [await house.directory.matches.seat(match_id, identity="g:ada", name="Ada") for match_id in match_ids]
     assert {seat.worker for seat in seats} == {"alpha-8102"}
 
     await house.worker_dies(other)
-    again = [await house.directory.match_seat(match_id, identity="g:ada", name="Ada") for match_id in match_ids]
+    again = [await house.directory.matches.seat(match_id, identity="g:ada", name="Ada") for match_id in match_ids]
     assert {seat.worker for seat in again} == {"alpha-8101"}
 
 
@@ -233,7 +233,7 @@ async def test_while_it_drains_a_worker_renews_its_leases_and_takes_its_own_play
     stopping = asyncio.ensure_future(house.worker_stops(first))
     await house.clock.advance(6)
 
-    draining, _ = await house.directory.workers()
+    draining, _ = await house.directory.workers.alive()
     assert (draining.name, draining.draining) == ("alpha-8101", True)
     hits = len(ada.happened("hit"))
     ada.socket.drop()
@@ -253,12 +253,12 @@ async def test_while_it_drains_a_worker_renews_its_leases_and_takes_its_own_play
 async def test_a_match_whose_players_have_not_come_yet_is_passed_on(house: Any) -> None:
     first = await house.worker("alpha-8101")
     match_id = await house.match()
-    seat = await house.directory.match_seat(match_id, identity="g:ada", name="Ada")
+    seat = await house.directory.matches.seat(match_id, identity="g:ada", name="Ada")
     await house.worker("beta-8101")
     await house.worker_stops(first, within_s=2)
 
     assert seat.worker == "alpha-8101"
-    assert (await house.directory.match_seat(match_id, identity="g:ada", name="Ada")).worker == "beta-8101"
+    assert (await house.directory.matches.seat(match_id, identity="g:ada", name="Ada")).worker == "beta-8101"
 
 
 async def test_the_last_worker_that_stops_leaves_its_matches_waiting(house: Any) -> None:
@@ -270,7 +270,7 @@ async def test_the_last_worker_that_stops_leaves_its_matches_waiting(house: Any)
     assert (ada.socket.close_code, bob.socket.close_code) == (1012, 1012)
     assert not ada.socket.heard("move")
     with pytest.raises(NoWorker):
-        await house.directory.match_seat(ada.match_id, identity="g:ada", name="Ada")
+        await house.directory.matches.seat(ada.match_id, identity="g:ada", name="Ada")
 
     await house.worker()
     await ada.join()

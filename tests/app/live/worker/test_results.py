@@ -182,7 +182,7 @@ async def test_a_match_is_over_in_the_directory_only_when_its_result_is_durable(
     await house.settle()
     assert [path.name for path in house.spool.glob("*")] == [f"{ada.match_id}.json"]
 
-    assert (await house.directory.match_standing(ada.match_id)).is_over
+    assert (await house.directory.matches.standing(ada.match_id)).is_over
     with pytest.raises(MatchOver):
         await ada.join()
 
@@ -217,7 +217,7 @@ async def test_a_result_outlives_the_host_that_spooled_it(house: Any) -> None:
     [record] = house.saved
     assert (record.score, record.reason, record.winner) == (ada.score, "score", ada.state.winner)
     assert await house.redis.zcard("mp:results") == 0
-    assert await house.directory.match_get(ada.match_id) is None
+    assert await house.directory.matches.get(ada.match_id) is None
 
 
 async def test_a_match_whose_result_is_on_its_way_is_not_played_again(house: Any) -> None:

@@ -126,17 +126,17 @@ async def test_a_stale_owner_is_fenced(house: Any) -> None:
 
 async def test_a_stale_owner_can_write_nothing(house: Any) -> None:
     first, (ada, _) = await two_points(house)
-    old = await house.directory.match_claim(ada.match_id, worker=first.name)
+    old = await house.directory.leases.claim(ada.match_id, worker=first.name)
     await house.worker_vanishes(first)
     await ada.join()
 
-    assert old.snapshot
+    assert old.checkpoint
     with pytest.raises(Fenced):
-        await house.directory.match_snapshot(ada.match_id, epoch=old.epoch, snapshot=old.snapshot)
+        await house.directory.leases.checkpoint(ada.match_id, epoch=old.epoch, checkpoint=old.checkpoint)
     with pytest.raises(Fenced):
-        await house.directory.match_done(ada.match_id, epoch=old.epoch)
+        await house.directory.results.done(ada.match_id, epoch=old.epoch)
     with pytest.raises(Fenced):
-        await house.directory.match_release(ada.match_id, epoch=old.epoch)
+        await house.directory.leases.release(ada.match_id, epoch=old.epoch)
 
 
 async def test_nobody_forfeits_while_the_lease_is_in_doubt(house: Any) -> None:
@@ -164,9 +164,9 @@ async def test_a_match_outlives_a_directory_that_is_away(house: Any) -> None:
     assert len(house.saved) == 1
 
     house.valkey.connected = True
-    assert await house.directory.match_get(ada.match_id) is not None
-    assert await worker.calls.flush()
-    assert await house.directory.match_get(ada.match_id) is None
+    assert await house.directory.matches.get(ada.match_id) is not None
+    assert await worker.outbox.flush()
+    assert await house.directory.matches.get(ada.match_id) is None
 
 
 async def test_a_directory_that_loses_everything_learns_it_again(house: Any) -> None:
@@ -191,7 +191,7 @@ async def test_a_directory_that_loses_everything_learns_it_again(house: Any) -> 
 async def test_a_stale_owner_writes_no_result(house: Any) -> None:
     first, (ada, bob) = await two_points(house)
     await house.worker_vanishes(first)
-    await house.directory.match_seat(ada.match_id, identity=ada.identity, name="Ada")  # another tab of hers
+    await house.directory.matches.seat(ada.match_id, identity=ada.identity, name="Ada")  # another tab of hers
     eve = house.player(ada.match_id, "g:eve")
     await eve.join()  # the match is placed anew and taken over, while both players are still with the old owner
     await house.clock.until(lambda: ada.socket.close_code or ada.is_over)
@@ -210,14 +210,14 @@ async def test_a_point_is_told_when_it_cannot_be_lost_any_more(house: Any) -> No
     await house.worker()
     ada, bob = await house.pair(points=3)
     kept: list[tuple[int, int]] = []
-    save = house.directory.match_snapshot
+    save = house.directory.leases.checkpoint
 
     async def watch(match_id: str, **fields: Any) -> None:
         assert sum(ada.score) == sum(bob.score) <= len(kept)
         await save(match_id, **fields)
-        kept.append(fields["snapshot"].state["score"])
+        kept.append(fields["checkpoint"].state["score"])
 
-    house.directory.match_snapshot = watch
+    house.directory.leases.checkpoint = watch
     await house.clock.until(lambda: ada.is_over and bob.is_over)
     assert list(ada.score) == kept[-1]
     assert len(kept) == sum(ada.score)
@@ -237,13 +237,13 @@ async def test_a_point_is_not_told_by_a_worker_that_may_have_lost_the_match(hous
     first = await house.worker("alpha-8101")
     ada, bob = await house.pair(points=9)
     await house.worker("beta-8101")
-    save, answers = house.directory.match_snapshot, asyncio.Event()
+    save, answers = house.directory.leases.checkpoint, asyncio.Event()
 
     async def slow(match_id: str, **fields: Any) -> None:
         await answers.wait()
         await save(match_id, **fields)
 
-    house.directory.match_snapshot = slow
+    house.directory.leases.checkpoint = slow
     await house.worker_vanishes(first)
     await house.clock.advance(4.5)
     before = ada.score
@@ -253,7 +253,7 @@ async def test_a_point_is_not_told_by_a_worker_that_may_have_lost_the_match(hous
 
     for player in (ada, bob):
         player.follow()
-    await house.directory.match_seat(ada.match_id, identity=bob.identity, name="Bob")
+    await house.directory.matches.seat(ada.match_id, identity=bob.identity, name="Bob")
     answers.set()
     await house.clock.until(lambda: ada.is_over and bob.is_over)
     await house.settle()
@@ -325,10 +325,10 @@ async def test_a_worker_that_restarts_adopts_what_its_players_do_not_ask_for(hou
 async def test_a_match_that_was_never_begun_is_nobodys_business(house: Any) -> None:
     worker = await house.worker()
     match_id = await house.match()
-    await house.directory.match_seat(match_id, identity="g:ada", name="Ada")
+    await house.directory.matches.seat(match_id, identity="g:ada", name="Ada")
     await house.clock.advance(10)
     assert not worker.owners
-    assert (await house.directory.workers())[0].matches == 1
+    assert (await house.directory.workers.alive())[0].matches == 1
 
 
 async def test_a_match_that_fails_again_and_again_ends_with_the_score_so_far(house: Any, monkeypatch: Any) -> None:
@@ -358,6 +358,6 @@ async def test_a_worker_that_was_replaced_under_its_name_takes_nothing_away(hous
     del house.workers["alpha-8101"]
     await house.worker("alpha-8101")
 
-    await house.directory.worker_gone("alpha-8101", run=first._run)
+    await house.directory.workers.gone("alpha-8101", run=first._renewal.run)
 
-    assert [worker.name for worker in await house.directory.workers()] == ["alpha-8101"]
+    assert [worker.name for worker in await house.directory.workers.alive()] == ["alpha-8101"]

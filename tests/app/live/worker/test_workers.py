@@ -18,7 +18,7 @@ from fakeredis import TcpFakeServer
 from redis.asyncio import Redis
 
 from live.bot.player import Player
-from live.bot.site import Seat
+from live.bot.site import Ticket
 from live.directory import Directory
 from live.protocol.tokens import seat_token
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
@@ -83,7 +83,7 @@ class Hall:
     async def until_alive(self, *names: str) -> None:
         alive: set[str] = set()
         for _ in range(3000):
-            alive = {worker.name for worker in await self.ask(lambda directory: directory.workers())}
+            alive = {worker.name for worker in await self.ask(lambda directory: directory.workers.alive())}
             if alive >= set(names):
                 return
             await asyncio.sleep(0.02)
@@ -117,12 +117,12 @@ class Place:
     def sockets(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
 
-    def match_seat(self, match_id: str) -> Seat:
-        seat = asyncio.run(self.hall.ask(lambda d: d.match_seat(match_id, identity=self.identity, name="Bot")))
+    def match_seat(self, match_id: str) -> Ticket:
+        seat = asyncio.run(self.hall.ask(lambda d: d.matches.seat(match_id, identity=self.identity, name="Bot")))
         self.workers.append(seat.worker)
         self.port = int(seat.worker.rpartition("-")[2])
         token = seat_token(match_id=match_id, identity=self.identity, side=seat.side, worker=seat.worker)
-        return Seat(path=f"/ws/{seat.worker}/match/{match_id}", token=token, side=seat.side)
+        return Ticket(path=f"/ws/{seat.worker}/match/{match_id}", token=token, side=seat.side)
 
 
 class Table:
@@ -160,7 +160,7 @@ async def tables_at(hall: Hall, count: int, *, points: int) -> tuple[list[Table]
     """So many matches that are being played, each at least a point in."""
     tables = [Table(hall, number, points=points) for number in range(count)]
     for table in tables:
-        await hall.ask(lambda directory, table=table: directory.match_create(table.spec))
+        await hall.ask(lambda directory, table=table: directory.matches.create(table.spec))
     games = [asyncio.create_task(table.play()) for table in tables]
     await hall.until(lambda: all(table.points for table in tables) or any(game.done() for game in games), "points")
     return tables, games

@@ -20,13 +20,13 @@ async def test_every_worker_closes_the_sockets_of_who_is_logged_out(house: House
     players = []
     for name in ("local-8101", "other-8101"):
         worker = await house.worker(name)
-        await worker.heed_revocations()
+        await worker.logouts.heed()
         match_id = await house.match()
         players += [await house.player(match_id, identity).join() for identity in ("g:ada", "g:bob")]
     assert all(player.socket.heard("welcome") for player in players)
     revoke("g:ada")
     for worker in house.workers.values():
-        await worker.heed_revocations()
+        await worker.logouts.heed()
     await settle()
     assert [player.socket.close_code for player in players] == [4401, None, 4401, None]
 
@@ -49,13 +49,13 @@ async def test_a_token_from_before_opens_nothing_and_one_from_after_does(
 
 async def test_what_a_worker_missed_it_hears_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = await house.worker()
-    await worker.heed_revocations()
+    await worker.logouts.heed()
     player = await house.player(await house.match(), "g:ada").join()
     with monkeypatch.context() as cut_off:
-        cut_off.setattr(house.directory, "revocations_after", AsyncMock(side_effect=TimeoutError))
+        cut_off.setattr(house.directory.revocations, "after", AsyncMock(side_effect=TimeoutError))
         revoke("g:ada")
-        await worker.heed_revocations()
+        await worker.logouts.heed()
     assert player.socket.close_code is None
-    await worker.heed_revocations()
+    await worker.logouts.heed()
     await settle()
     assert player.socket.close_code == 4401
