@@ -168,6 +168,10 @@ test-membership: ops-tools lab-tools ## An app host and a standby leave a cluste
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules
 	@$(RUN) pytest $(ARGS)
 
+.PHONY: mutants-rules
+mutants-rules: rules-tools ## Move each limit and each `for` of the alerts by a tenth: a test of the rules has to fail (ALERTS='PostgresDown alerts-site': some)
+	@nice $(RUN) python -m tests.rules.mutants $(ALERTS)
+
 # Drills have labs of their own, unless the command line says another
 DRILLS = $(RUN) python -m tests.drills $(if $(filter command line,$(origin LAB)),--lab $(LAB)) \
   $(if $(filter command line,$(origin TOPOLOGY)),--topology $(TOPOLOGY)) $(if $(JOBS),--jobs $(JOBS))

@@ -117,6 +117,12 @@ def unproven() -> dict[str, str]:
 
 
 @cache
+def due() -> dict[str, str]:
+    """Faults whose drill has to be run, because it is new or its rules have changed since, each with the reason."""
+    return yaml.safe_load((FOLDER / "_due.yml").read_text()) or {}
+
+
+@cache
 def kinds() -> dict[Kind, str]:
     """Every alert of the rules that on-call hears, and how long it waits."""
     return {

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tests.conftest import ROOT
 from tests.drills.drill import Outcome
-from tests.drills.model import Fault, Kind, basis, faults, kinds, named, noise, unproven
+from tests.drills.model import Fault, Kind, basis, due, faults, kinds, named, noise, unproven
 
 RESULTS: Final = Path(__file__).parent / "results.json"
 PAGE: Final = ROOT / "docs" / "drills.md"
@@ -100,6 +100,8 @@ def measured(results: dict[str, dict[str, Any]]) -> str:
     company += [row("any", kind, why) for kind, why in noise().items()]
     parts = ["## The matrix", "", table(drills), "", "## What may come along", "", *company]
     parts += ["", "## Tickets without a drill", "", *(f"* {kind}: {why}" for kind, why in unproven().items())]
+    parts += ["", "## Due", "", "Not run as they are now; what the matrix says of them is older, or not there.", ""]
+    parts += [f"* {named(name).fault} (`{name}`): {why}" for name, why in due().items()] or ["None."]
     if "quiet" in results:
         quiet = results["quiet"]
         parts += ["", f"## The quiet run ({quiet['on']}, true timings)", "", row("what", "seconds", "pages", "tickets")]

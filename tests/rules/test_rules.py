@@ -11,6 +11,7 @@ from tests.every import every
 from tests.infra.promql import is_broken
 from tests.rules.contract import known
 from tests.rules.model import RULE_TESTS, RULES, Alert, alerts, rules, run
+from tests.rules.mutants import mutants, passes, survivors
 from tests.rules.promql import nodes, selectors
 from tests.rules.rule_tests import cases
 
@@ -46,7 +47,45 @@ def test_rules_fire_and_keep_quiet_when_they_should() -> None:
 
 
 def test_every_file_of_rules_has_its_file_of_tests() -> None:
-    assert [path.name for path in RULES] == [path.name for path in RULE_TESTS]
+    others = {"limits.yml", "limits-hours.yml"}
+    assert {path.name for path in RULES} == {path.name for path in RULE_TESTS} - others
+
+
+@pytest.mark.timeout(400)
+def test_a_limit_that_is_moved_by_a_tenth_fails_a_test() -> None:
+    """A sample, one mutant an alert; `make mutants-rules` moves all."""
+    sample = passes([one for one in mutants() if one.path.name == "alerts-valkey.yml"])[0]
+    assert len(sample) > 4
+    assert not [str(one) for one in survivors(sample)]
+
+
+def test_a_limit_that_no_test_knows_is_found(tmp_path: Path) -> None:
+    """Of two in one pass; a value far above says little about a limit."""
+    rules = [
+        {"alert": name, "expr": f"{name} > 10", "for": "30s", "labels": {"severity": "page"}}
+        for name in ("Loose", "Held")
+    ]
+    test = {
+        "interval": "15s",
+        "input_series": [{"series": "Loose", "values": "50x9"}, {"series": "Held", "values": "10.5x9"}],
+        "promql_expr_test": [
+            {
+                "expr": "sum by (alertname) (ALERTS)",
+                "eval_time": "2m",
+                "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in ("Loose", "Held")],
+            }
+        ],
+    }
+    for folder in ("rules", "rule_tests"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "rules/a.yml").write_text(yaml.safe_dump({"groups": [{"name": "a", "rules": rules}]}))
+    (tmp_path / "rule_tests/a.yml").write_text(
+        yaml.safe_dump({"rule_files": ["../rules/a.yml"], "evaluation_interval": "15s", "tests": [test]})
+    )
+    found = mutants([tmp_path / "rules/a.yml"])
+    up = [one for one in found if one.what.endswith("* 1.1")]
+    assert [one.alert for one in up] == ["Loose", "Held"]
+    assert [one.alert for one in survivors(up, tmp_path)] == ["Loose"]
 
 
 # What promtool was asked
