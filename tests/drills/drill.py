@@ -20,7 +20,7 @@ from tests.processes import end, run, start
 PRELUDE: Final = (Path(__file__).parent / "prelude.sh").read_text()
 RUN: Final = "script=$(mktemp); cat > $script; sh $script < /dev/null; status=$?; rm $script; exit $status"
 CLEAR_S: Final = 300.0
-SILENCE_S: Final = 150.0  # without a heartbeat, of which there is one a minute: time for the switch to call somebody
+SILENCE_S: Final = 110.0  # without a heartbeat, of which there is one a minute: time for the switch to call somebody
 COMMAND_S: Final = 900.0
 
 

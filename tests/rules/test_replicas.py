@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rules.model import role_template, run
+from tests.rules.contract import known
+from tests.rules.model import ROOT, RULES, role_template, role_value, run
 
 TARGETS = [
     {"job": "node", "ports": [9100], "host": "app1", "address": "127.70.0.1"},
@@ -121,6 +122,33 @@ def test_the_prober_has_what_it_is_asked_for_and_asks_for_the_name_of_the_site(
         sent = [step["send"] for step in modules[f"wss_{worker}"]["tcp"]["query_response"] if "send" in step]
         assert sent[0].startswith(f"GET /ws/{worker}/")
         assert "Host: pong.example.com\r" in sent
+
+
+def test_the_rules_of_a_host_know_what_the_inventory_has(targets: list[dict]) -> None:
+    """The heartbeat is compared with it."""
+    from ansible.plugins.loader import init_plugin_loader, lookup_loader
+
+    init_plugin_loader()
+    lookup_loader.add_directory(str(ROOT / "ansible/plugins/lookup"))
+    (group,) = role_value(
+        "prometheus",
+        "__prometheus_expected",
+        ansible_search_path=[str(ROOT / "roles/prometheus")],
+        prometheus_replica="mon1",
+        prometheus_rules_dir=str(RULES[0].parent),
+        prometheus_targets=TARGETS,
+        prometheus_probes=PROBES,
+        prometheus_edges=EDGES,
+    )
+    *of_jobs, of_groups = group["rules"]
+    jobs = {entry["labels"]["job"] for entry in targets}
+    assert {rule["labels"]["job"]: rule["expr"] for rule in of_jobs} == {
+        job: f"vector({len(kind(targets, job))})" for job in jobs
+    }
+    groups = sum(len(yaml.safe_load(path.read_text())["groups"]) for path in RULES)
+    assert of_groups["expr"] == f"vector({groups + 1})", "and this one"
+    assert {rule["labels"]["host"] for rule in group["rules"]} == {"mon1"}
+    assert {rule["record"] for rule in group["rules"]} <= set(known())
 
 
 def test_an_alertmanager_alone_listens_for_no_peers_and_one_of_two_knows_the_other() -> None:
