@@ -192,6 +192,13 @@ dashboards-preview: lab-tools ## Draw every dashboard from the lab's Prometheus,
 bench-deploy: lab-tools ## Deploys of a fresh host, against the bare installation of its packages; of a cluster, against the host
 	@$(RUN) python tests/bench/deploy.py
 
+ROOMS := tests/bench/matches/rooms
+.PHONY: bench-matches
+bench-matches: ## Matches that one core carries: our live worker against rooms of others (ARGS='--rounds 1 --only worker node-ws')
+	@docker/lab/bootstrap.sh python bench
+	[ $(ROOMS)/node_modules/.package-lock.json -nt $(ROOMS)/package-lock.json ] || npm ci --prefix $(ROOMS) --silent --ignore-scripts --no-audit --no-fund
+	$(RUN) python -m tests.bench.matches $(ARGS)
+
 .PHONY: lint
 lint: python lint-tools ## ruff, mypy, ansible-lint, yamllint, shellcheck, eslint, tsc
 	@$(RUN) ruff check .

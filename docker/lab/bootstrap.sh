@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [ops] [lab] [rules] [node] [browser] [lint]`.
+# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [ops] [lab] [rules] [node] [browser] [lint] [bench]`.
 # Everything but distribution packages stays in the checkout.
 set -euo pipefail
 
@@ -88,7 +88,8 @@ for part in "${parts[@]}"; do
     node) need node nodejs ;;
     browser) need chromium chromium; need certutil libnss3-tools ;;
     lint) need shellcheck shellcheck; need npm npm ;;
-    *) say "bootstrap.sh: no part named '$part'; there are python, ops, lab, rules, node, browser, lint"; exit 2 ;;
+    bench) need gcc gcc; [ -f /usr/include/stdio.h ] || missing+=(libc6-dev); need npm npm; need redis-check-rdb redis-tools ;;
+    *) say "bootstrap.sh: no part named '$part'; there are python, ops, lab, rules, node, browser, lint, bench"; exit 2 ;;
   esac
 done
 install_missing
