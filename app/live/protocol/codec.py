@@ -154,10 +154,10 @@ MESSAGES: Final[dict[str, type[Message]]] = {kind.name: kind for kind in (Hello,
 _received: Final = {name: metrics.ws_messages.labels("match", "in", name) for name in (*MESSAGES, "other")}
 
 
-def decode(message: dict[str, Any]) -> Message:
-    """The client's message in an ASGI `websocket.receive`, counted. Refused with 1009, 4400 or 4426."""
+def decode(text: str | None) -> Message:
+    """The client's message, None for a binary one, counted. Refused with 1009, 4400 or 4426."""
     try:
-        found = _decode(message)
+        found = _decode(text)
     except Refused:
         _received["other"].inc()
         raise
@@ -165,8 +165,7 @@ def decode(message: dict[str, Any]) -> Message:
     return found
 
 
-def _decode(message: dict[str, Any]) -> Message:
-    text = message.get("text")
+def _decode(text: str | None) -> Message:
     if text is None:
         raise _malformed("binary messages are not part of the protocol")
     if len(text) > MESSAGE_BYTES or len(text.encode()) > MESSAGE_BYTES:
@@ -212,7 +211,7 @@ def _malformed(detail: str) -> Refused:
 
 
 def _frame(name: str, **fields: Any) -> Frame:
-    return Frame(name, json.dumps({"t": name, **fields}, separators=(",", ":"), ensure_ascii=False))
+    return Frame(name, json.dumps({"t": name, **fields}, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def welcome(

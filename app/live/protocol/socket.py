@@ -17,7 +17,7 @@ class Frame(NamedTuple):
     """A message to clients, built once, however many sockets it goes to."""
 
     name: str  # its `t`
-    text: str
+    data: bytes  # its JSON
 
 
 class Socket(Protocol):

@@ -5,7 +5,8 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol
 
 from live import metrics
 from live.clock import SECOND, Clock
@@ -22,6 +23,17 @@ INPUT_RATE: Final = 30  # messages a second
 CONSUMER: Final = "match"
 
 AsgiSend = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Wire(Protocol):
+    """The straight way of a socket (live.transport.wire)."""
+
+    on_room: Callable[[], None]
+
+    def write(self, message: bytes) -> bool: ...
+
+    def serverClose(self, code: int | None = None) -> None: ...
+
 
 _REASONS: Final = {
     1000: "over",
@@ -58,13 +70,15 @@ class Budget:
 class Connection:
     """The server's end of a socket that is open. `send` and `close` never block and never raise.
 
+    Frames go out by `wire` at once, as long as it has room; without one, by a task and the ASGI server's `send`.
     `rtt` answers with the last round trip (µs) that the server itself has measured, or None.
     """
 
-    def __init__(self, send: AsgiSend, clock: Clock, rtt: Callable[[], int | None]) -> None:
+    def __init__(self, send: AsgiSend, clock: Clock, rtt: Callable[[], int | None], wire: Wire | None = None) -> None:
         self._send = send
         self._clock = clock
-        self._queue: deque[str] = deque()
+        self._wire = wire
+        self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._wakeup = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -77,6 +91,11 @@ class Connection:
         self.protocol = 0
         self.line_rtt: int | None = None  # (µs) as the kernel of the edge has measured it when the socket opened
         self.told_by = ""  # the owner whose events the client holds
+        if wire is None:
+            self._writer = asyncio.create_task(self._write(), name="match-socket-writer")
+            self._writer.add_done_callback(_report)
+        else:
+            wire.on_room = partial(self._write_on, wire)
 
     @property
     def closing(self) -> bool:
@@ -87,25 +106,26 @@ class Connection:
         """Why the socket ended, as the metric has it."""
         return "client" if self._close_code is None else _REASONS.get(self._close_code, "error")
 
-    def start(self) -> asyncio.Task[None]:
-        """Start the writer; it ends after the close frame, or when it is cancelled because the peer has gone."""
-        self._writer = asyncio.create_task(self._write(), name="match-socket-writer")
-        self._writer.add_done_callback(_report)
-        return self._writer
+    def end(self) -> None:
+        """The peer has gone."""
+        self._queue.clear()
+        if self._writer is not None:
+            self._writer.cancel()
 
     def send(self, frame: Frame) -> None:
-        """Queue a frame; a reader that lets the queue overflow is closed with 4408."""
+        """Send or queue a frame; a reader that lets the queue overflow is closed with 4408."""
         if self.closing:
             return
-        full = len(self._queue) >= QUEUE_MESSAGES or self._queued_bytes + len(frame.text) > QUEUE_BYTES
-        if full and self._queue:
-            self._queue.clear()
-            self.close(4408)
-            self._stop_writing()
-            return
-        self._queue.append(frame.text)
-        self._queued_bytes += len(frame.text)
-        self._wakeup.set()
+        if self._wire is None or self._queue or not self._wire.write(frame.data):
+            full = len(self._queue) >= QUEUE_MESSAGES or self._queued_bytes + len(frame.data) > QUEUE_BYTES
+            if full and self._queue:
+                self._queue.clear()
+                self.close(4408)
+                self._stop_writing()
+                return
+            self._queue.append(frame.data)
+            self._queued_bytes += len(frame.data)
+            self._wakeup.set()
         _sent[frame.name].inc()
 
     def refuse(self, refused: Refused) -> None:
@@ -120,11 +140,24 @@ class Connection:
         self._close_code = code
         self._wakeup.set()
         asyncio.get_running_loop().call_soon(lambda: self.on_close())
-        self._clock.call_at(self._clock.now() + CLOSE_US, self._stop_writing)
+        if self._wire is not None and not self._queue:
+            self._wire.serverClose(code)
+        else:
+            self._clock.call_at(self._clock.now() + CLOSE_US, self._stop_writing)
 
     def _stop_writing(self) -> None:
         if self._writer is not None:
             self._writer.cancel()
+        elif self._wire is not None:
+            self._queue.clear()
+            self._wire.serverClose(self._close_code)
+
+    def _write_on(self, wire: Wire) -> None:
+        """The wire has room again."""
+        while self._queue and wire.write(self._queue[0]):
+            self._queued_bytes -= len(self._queue.popleft())
+        if self._close_code is not None and not self._queue:
+            wire.serverClose(self._close_code)
 
     async def _write(self) -> None:
         try:
@@ -135,7 +168,7 @@ class Connection:
                     continue
                 frame = self._queue.popleft()
                 self._queued_bytes -= len(frame)
-                await self._send({"type": "websocket.send", "text": frame})
+                await self._send({"type": "websocket.send", "text": frame.decode()})
         finally:
             if self._close_code is not None:
                 with suppress(TimeoutError):

@@ -4,8 +4,6 @@ Importing this module makes the event loop (Daphne does that at import), so choo
 """
 
 import asyncio
-import struct
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -17,12 +15,13 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import defer
 from twisted.web.http import HTTPChannel
 
+from live.protocol import codec
 from live.protocol.codec import MESSAGE_BYTES
-from live.transport.socket import RTT_EXTENSION
+from live.transport.socket import INBOUND_MAX, RTT_EXTENSION, WIRE_EXTENSION
+from live.transport.wire import Wire
 
 FRAME_BYTES: Final = 4096
 WRITE_BUFFER_BYTES: Final = 16 * 1024  # unsent bytes of a socket before its writer has to wait
-PING_TAG: Final = b"rtt "
 # What edges let through of what players send (cookies of 16 KiB, addresses of 8) and what they add, with room for more
 HEADERS_BYTES: Final = 48 * 1024
 HEADERS_MAX: Final = 500
@@ -73,29 +72,10 @@ class Channel(_HTTPChannel):  # type: ignore[misc]  # as above
         self.setRawMode()
 
 
-class _Flow:
-    """A Twisted push producer: told when the buffer is full and when it has room. The app's `send` waits for it."""
-
-    def __init__(self) -> None:
-        self.has_room = asyncio.Event()
-        self.has_room.set()
-
-    def pauseProducing(self) -> None:
-        self.has_room.clear()
-
-    def resumeProducing(self) -> None:
-        self.has_room.set()
-
-    def stopProducing(self) -> None:
-        self.has_room.set()
-
-
-class MatchpointProtocol(WebSocketProtocol):  # type: ignore[misc]  # Daphne has no types
+class MatchpointProtocol(Wire, WebSocketProtocol):  # type: ignore[misc]  # Daphne has no types
     """A WebSocket whose writer can be made to wait, and whose round trip the server knows."""
 
     def onConnect(self, request: Any) -> Any:
-        self.flow = _Flow()
-        self._rtt: int | None = None
         self.failByDrop = False  # say why: a browser cannot tell a dropped connection from a lost one
         return super().onConnect(request)
 
@@ -103,23 +83,26 @@ class MatchpointProtocol(WebSocketProtocol):  # type: ignore[misc]  # Daphne has
         # The HTTP protocol that did the handshake was the transport's producer until now.
         self.transport.unregisterProducer()
         self.transport.bufferSize = WRITE_BUFFER_BYTES
-        self.transport.registerProducer(self.flow, True)
+        self.transport.registerProducer(self, True)
         super().onOpen()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self.application_queue.qsize() < INBOUND_MAX:
+            super().onMessage(payload, isBinary)
+        elif self.state == self.STATE_OPEN:  # the application is busy with the first of them
+            self.sendMessage(codec.error(4429, "too many messages").data)
+            self.serverClose(4429)
 
     def serverClose(self, code: int | None = None) -> None:
         # Autobahn's own method refuses the codes that RFC 6455 gives to servers, such as 1001 and 1012.
         self.sendCloseFrame(code=1000 if code is None else code)
 
-    def rtt(self) -> int | None:
-        """The last measured round trip (µs), or None; starts the next measurement."""
-        if self.state == self.STATE_OPEN:
-            self.sendPing(PING_TAG + struct.pack(">Q", time.monotonic_ns()))
-        return self._rtt
-
-    def onPong(self, payload: bytes) -> None:
-        if payload.startswith(PING_TAG) and len(payload) == len(PING_TAG) + 8:
-            (sent,) = struct.unpack(">Q", payload[len(PING_TAG) :])
-            self._rtt = max(0, time.monotonic_ns() - sent) // 1000
+    async def room(self) -> None:
+        """Wait until Twisted has room for more."""
+        if self.is_full:
+            has_room = asyncio.Event()
+            self.on_room = has_room.set
+            await has_room.wait()
 
 
 class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
@@ -146,7 +129,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, MatchpointProtocol):
-            scope["extensions"] = {RTT_EXTENSION: protocol.rtt}
+            scope["extensions"] = {RTT_EXTENSION: protocol.rtt, WIRE_EXTENSION: protocol}
         return super().create_application(protocol, scope)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
@@ -156,7 +139,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
         with suppress(Disconnected):  # the peer went between its last frame and Daphne's notice of it
             await super().handle_reply(protocol, message)
         if message["type"] == "websocket.send" and isinstance(protocol, MatchpointProtocol):
-            await protocol.flow.has_room.wait()
+            await protocol.room()
 
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)

@@ -18,7 +18,7 @@ from live.match.owner import MatchOwner
 from live.protocol import codec
 from live.protocol.socket import Refused
 from live.protocol.tokens import InvalidToken, seat_token_read
-from live.transport.connection import CONSUMER, AsgiSend, Connection
+from live.transport.connection import CONSUMER, INPUT_BURST, AsgiSend, Connection
 from live.worker.worker import Worker, installed
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ QUIET_US: Final = 90 * SECOND  # of everybody else: browsers wake hidden pages o
 SOCKETS_MAX: Final = 5_000  # of a worker, at about 30 kB each
 LINE_RTT_DIGITS: Final = 9  # of µs
 RTT_EXTENSION: Final = "matchpoint.rtt"
+WIRE_EXTENSION: Final = "matchpoint.wire"
+INBOUND_MAX: Final = INPUT_BURST  # messages that wait while their match is looked for
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -58,33 +60,45 @@ class _Socket:
         self._scope = scope
         self._receive = receive
         self._worker = worker
-        rtt = (scope.get("extensions") or {}).get(RTT_EXTENSION, lambda: None)
-        self._connection = Connection(send, worker.clock, rtt)
+        extensions = scope.get("extensions") or {}
+        wire = extensions.get(WIRE_EXTENSION)
+        self._wire = wire if wire is not None and wire.is_straight else None
+        self._connection = Connection(send, worker.clock, extensions.get(RTT_EXTENSION, lambda: None), self._wire)
         self._owner: MatchOwner | None = None
 
     async def run(self) -> None:
+        """Until the socket ends; on the straight way, until messages go to the match by themselves."""
         connection = self._connection
-        writer = connection.start()
         connection.on_close = self._detach
         self._worker.connections.add(connection)
         metrics.ws_connections.labels(CONSUMER).inc()
+        is_handed_on = False
         try:
             try:
                 await self._enter()
                 self._watch_silence()
-                await self._converse()
             except Refused as refused:
                 connection.refuse(refused)
+            if self._wire is not None:
+                is_handed_on = True
+                self._wire.listen(self._hear, self._end)
+                return
             while True:
-                await self._next()
+                self._hear(await self._next())
         except _Gone:
             pass
         finally:
-            self._detach()
-            self._worker.connections.discard(connection)
-            metrics.ws_connections.labels(CONSUMER).dec()
-            metrics.ws_disconnects.labels(CONSUMER, connection.close_reason).inc()
-            writer.cancel()
+            if not is_handed_on:
+                self._end()
+
+    def _end(self) -> None:
+        """The peer has gone."""
+        connection = self._connection
+        self._detach()
+        self._worker.connections.discard(connection)
+        metrics.ws_connections.labels(CONSUMER).dec()
+        metrics.ws_disconnects.labels(CONSUMER, connection.close_reason).inc()
+        connection.end()
 
     async def _enter(self) -> None:
         """From the first message to a place in the match. Refused, _Gone."""
@@ -154,29 +168,30 @@ class _Socket:
         if origin not in own:
             raise Refused(4403, "foreign origin")
 
-    async def _converse(self) -> None:
-        """Hand messages to the owner until the socket closes. Refused, _Gone."""
-        owner = self._owner
-        while owner is not None:
-            raw = await self._next()
-            if self._connection.closing:
-                return
-            message = codec.decode(raw)
-            received = self._worker.clock.now()
-            self._guarded(owner, partial(message.heard_by, owner, self._connection))
+    def _hear(self, text: str | None) -> None:
+        """Hand a message to the owner; None is a binary one."""
+        connection, owner = self._connection, self._owner
+        if connection.closing or owner is None:
+            return
+        received = connection.seen_at = self._worker.clock.now()
+        try:
+            if not connection.budget.spend():
+                raise Refused(4429, "too many messages")
+            message = codec.decode(text)
+            self._guarded(owner, partial(message.heard_by, owner, connection))
+        except Refused as refused:
+            connection.refuse(refused)
+        else:
             if isinstance(message, codec.Input):
                 metrics.input_broadcast.observe((self._worker.clock.now() - received) / SECOND)
 
-    async def _next(self) -> dict[str, Any]:
-        """The next message, within the budget. Refused with 4429, _Gone."""
+    async def _next(self) -> str | None:
+        """The next message. _Gone."""
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
             raise _Gone
-        connection = self._connection
-        connection.seen_at = self._worker.clock.now()
-        if not connection.closing and not connection.budget.spend():
-            raise Refused(4429, "too many messages")
-        return message
+        self._connection.seen_at = self._worker.clock.now()
+        return message.get("text")
 
     def _guarded(self, owner: MatchOwner, call: Callable[[], None]) -> None:
         """A match that fails is taken over from its last boundary; nobody else notices."""
