@@ -5,10 +5,11 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from prometheus_client import Counter
 
+from accounts.lockout import device_remember, login_tries_forget, login_try
 from accounts.models import User
 from accounts.second_factor import second_factor_exists
 
@@ -29,6 +30,19 @@ class AccountAdapter(DefaultAccountAdapter):
         """Who has a second factor proves that one: a password alone must not show its recovery codes or remove it."""
         methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
         return [method for method in methods if method["id"] != "reauthenticate"] or methods
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        self._login_failed_rl_usage = login_try(request, **credentials)  # which allauth rolls back when it was right
+        if self._login_failed_rl_usage is None:
+            raise self.validation_error("too_many_login_attempts")
+
+    def _delete_login_attempts_cached_email(self, request: HttpRequest, **credentials: Any) -> None:
+        login_tries_forget(request, **credentials)
+
+    def post_login(self, request: HttpRequest, user: User, **options: Any) -> HttpResponse:
+        response: HttpResponse = super().post_login(request, user, **options)
+        device_remember(response, user)
+        return response
 
     def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
         """Ask to confirm, or tell the owner of an address that somebody tried it: who tries sees no difference."""
