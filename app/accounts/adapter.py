@@ -1,21 +1,17 @@
-import logging
-from smtplib import SMTPException
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
+from allauth.core import context as allauth_context
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sites.shortcuts import get_current_site
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from prometheus_client import Counter
 
 from accounts.lockout import device_remember, login_tries_forget, login_try
+from accounts.mail import mail_queue
 from accounts.models import User
 from accounts.second_factor import second_factor_exists
-
-logger = logging.getLogger(__name__)
-
-MAILS_FAILED = Counter("matchpoint_mails_failed_total", "Mails that the relay did not take.")
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -70,13 +66,7 @@ class AccountAdapter(DefaultAccountAdapter):
             super().send_notification_mail("account/email/email_deleted", address.user, context, address.email)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send, or log and count that it failed.
-
-        Registering must not fail for want of a mail, and an error page after asking for a new password would tell that
-        the address has an account.
-        """
-        try:
-            super().send_mail(template_prefix, email, context)
-        except (OSError, SMTPException) as error:
-            MAILS_FAILED.inc()
-            logger.error("mail failed", extra={"template": template_prefix, "error": error})
+        """Into the queue: registering must not fail for want of a relay, nor tell by its time who has an account."""
+        request = allauth_context.request
+        about = {"request": request, "email": email, "current_site": get_current_site(request)}
+        mail_queue(self.render_mail(template_prefix, email, about | context))

@@ -1,7 +1,13 @@
+from typing import Any
+
 from allauth.account import forms as allauth_forms
 from allauth.account.adapter import get_adapter
+from allauth.account.forms import default_token_generator
+from allauth.account.internal.flows.password_reset import request_password_reset
 from allauth.account.models import EmailAddress
 from django import forms
+from django.contrib.auth.hashers import make_password
+from django.http import HttpRequest
 
 from accounts.models import User
 
@@ -23,3 +29,11 @@ class ResetPasswordForm(allauth_forms.ResetPasswordForm):
         confirmed = EmailAddress.objects.filter(email=email, verified=True, user__is_active=True)
         self.users = [address.user for address in confirmed.select_related("user")]
         return email
+
+    def save(self, request: HttpRequest, **kwargs: Any) -> str:
+        """The same work for an address that opens nothing: its mail is written to nobody."""
+        if self.users:
+            return str(super().save(request, **kwargs))
+        stranger = User(pk=0, username="stranger", password=make_password(None))
+        request_password_reset(request, "", [stranger], kwargs.get("token_generator", default_token_generator))
+        return str(self.cleaned_data["email"])

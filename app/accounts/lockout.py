@@ -1,6 +1,6 @@
 """How often a password may be tried, so that guessing is slow and nobody can lock somebody else out.
 
-Tries count by account and place, not by what was typed. A place is the network that they come from, or a device that has
+Tries count by account and place, not by what was typed. A place is the network they come from, or a device that has
 logged in to this account before, which a signed cookie proves. Whoever tries from many networks meets the limit of the
 account; known devices pass that one, so its owner still gets in.
 """

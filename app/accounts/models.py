@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 PUBLIC_ID_ALPHABET = string.ascii_lowercase + string.digits
@@ -52,3 +53,18 @@ class User(AbstractUser):
     @property
     def name(self) -> str:
         return self.display_name or self.username
+
+
+class WaitingMail(models.Model):
+    """A mail that the relay has not taken yet: see accounts.mail."""
+
+    content = models.TextField()  # encrypted
+    created_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(default=timezone.now)
+    tries = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        indexes = [models.Index(fields=["due_at"], name="waitingmail_due_at")]
+
+    def __str__(self) -> str:
+        return f"mail {self.pk}"

@@ -127,6 +127,10 @@ class _Process:
         from ops.health import probe
 
         probe.check_add("draining", self._check_draining)
+        if self._role != "live":
+            from accounts.mail import sender_start
+
+            sender_start()
         if self._role == "web":
             return
         from pathlib import Path

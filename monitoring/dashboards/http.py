@@ -274,6 +274,23 @@ DJANGO = [
         increases(WEB, ("matchpoint_auth_attempts_total", "{{result}}"), over="5m", by="result"),
         "Attempts to log in, in 5 minutes. Bad: many failures; somebody guesses passwords, and is slowed down.",
         colors={"success": GREEN, "failure": RED},
+        width=12,
+    ),
+    lines(
+        "Mails",
+        [
+            *increases(
+                WEB,
+                ("matchpoint_mails_sent_total", "sent"),
+                ("matchpoint_mails_failed_total", "failed tries"),
+                over="5m",
+            ),
+            Query(f"max(matchpoint_mail_oldest_seconds{{{WEB}}}) / 60", "minutes that the oldest waits"),
+        ],
+        "Mails to players that the relay took, tries that failed, in 5 minutes, and how long the oldest has waited. "
+        "Bad: minutes that grow. Watched by MailsWaiting.",
+        colors={"sent": GREEN, "failed tries": RED},
+        width=12,
     ),
     lines(
         "CPU of web processes",
@@ -281,12 +298,14 @@ DJANGO = [
         "Cores that each web process uses. Bad: near 100 % for long, then requests wait.",
         unit=units.PercentUnit,
         steps=((None, GREEN), (0.8, RED)),
+        width=12,
     ),
     lines(
         "Memory of web processes",
         [Query(f"process_resident_memory_bytes{{{WEB}}}", "{{host}}-{{process}}")],
         "Resident memory of each web process. Bad: growth that does not end with the day.",
         unit=units.BytesIEC,
+        width=12,
     ),
 ]
 

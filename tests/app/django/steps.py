@@ -4,7 +4,10 @@ import time
 from typing import Any
 
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from django.core import mail
 from django.test import Client
+
+from accounts.mail import mails_send
 
 PASSWORD = "correct horse 42"
 
@@ -30,3 +33,9 @@ def set_up_totp(client: Client) -> tuple[str, Any]:
     assert page.status_code == 200
     secret = page.context["form"].secret
     return secret, client.post("/accounts/2fa/totp/activate/", {"code": totp_code(secret)})
+
+
+def delivered() -> list[Any]:
+    """The mails that were received so far."""
+    mails_send()
+    return mail.outbox

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
-from django.core import mail
 from django.test import Client
 
 from accounts.models import User
-from tests.app.django.steps import PASSWORD, log_in, proved, totp_code
+from tests.app.django.steps import PASSWORD, delivered, log_in, proved, totp_code
 
 OWNER, THIEF = "ada@example.com", "mallory@example.com"
 
@@ -33,7 +32,7 @@ def borrowed(client: Client, owner: User) -> Client:
 
 
 def mails_to(address: str) -> list[Any]:
-    return [message for message in mail.outbox if message.to == [address]]
+    return [message for message in delivered() if message.to == [address]]
 
 
 def link_in(message: Any, kind: str) -> str:
@@ -65,7 +64,7 @@ def test_an_unconfirmed_address_opens_no_account(client: Client, owner: User) ->
     owner.save()
     for address in (THIEF, "old@example.com"):
         assert client.post("/accounts/password/reset/", {"email": address}).status_code == 302
-    assert not mail.outbox
+    assert not delivered()
 
 
 def test_every_change_asks_for_the_password_and_is_told_to_the_old_address(borrowed: Client, owner: User) -> None:
@@ -86,13 +85,13 @@ def test_a_changed_password_is_told_to_confirmed_addresses_alone(borrowed: Clien
     new = {"password1": "a better horse 43", "password2": "a better horse 43"}
     borrowed.post("/accounts/password/change/", {"oldpassword": PASSWORD, **new})
     assert [message.subject for message in mails_to(OWNER)] == ["[Matchpoint] Password Changed"]
-    mail.outbox.clear()
+    delivered().clear()
     EmailAddress.objects.update(verified=False)
     log_in(borrowed, password=new["password1"])
     third = {"password1": "the best horse 44", "password2": "the best horse 44"}
     borrowed.post("/accounts/password/change/", {"oldpassword": new["password1"], **third})
     assert User.objects.get().check_password(third["password1"])
-    assert not mail.outbox
+    assert not delivered()
 
 
 def test_an_account_under_a_victims_address_stays_a_strangers(client: Client) -> None:
@@ -108,7 +107,7 @@ def test_an_account_under_a_victims_address_stays_a_strangers(client: Client) ->
     victim.post(link)
     assert not EmailAddress.objects.filter(verified=True).exists()
     victim.post("/accounts/password/reset/", {"email": OWNER})
-    assert not [message for message in mail.outbox if "password/reset/key" in message.body]
+    assert not [message for message in delivered() if "password/reset/key" in message.body]
 
 
 @pytest.mark.django_db(transaction=True)
