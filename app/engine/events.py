@@ -1,11 +1,11 @@
 """What can happen in a match. Fields are those of the wire (docs/protocol.md): `v` version, `t` match time in µs."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Serve:
+
+class Serve(Struct, frozen=True, tag_field="k", tag="serve"):
     """The ball leaves `(x, y)` at `t`, which may lie in the future: the countdown."""
 
     k: ClassVar[str] = "serve"
@@ -17,8 +17,7 @@ class Serve:
     vy: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pad:
+class Pad(Struct, frozen=True, tag_field="k", tag="pad"):
     """The paddle of `side` is at `y` and moves toward `target`; `seq` names the input that caused it (0: none)."""
 
     k: ClassVar[str] = "pad"
@@ -30,8 +29,7 @@ class Pad:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True, tag_field="k", tag="hit"):
     """The paddle of `side` returns the ball, the `n`-th hit of this rally; the velocity is the outgoing one."""
 
     k: ClassVar[str] = "hit"
@@ -45,8 +43,7 @@ class Hit:
     vy: float
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True, tag_field="k", tag="point"):
     """`side` scored; `score` is (left, right) after it."""
 
     k: ClassVar[str] = "point"
@@ -56,8 +53,7 @@ class Point:
     score: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True, tag_field="k", tag="pause"):
     """Play stops before a serve: `peer` (the player of `side` is away) or `server` (`side` is None)."""
 
     k: ClassVar[str] = "pause"
@@ -67,8 +63,7 @@ class Pause:
     side: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Struct, frozen=True, tag_field="k", tag="resume"):
     """Play goes on: the next serve may be announced."""
 
     k: ClassVar[str] = "resume"
@@ -76,8 +71,7 @@ class Resume:
     t: int
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True, tag_field="k", tag="end"):
     """The match is over: `score`, `forfeit` or `abandoned` (winner None)."""
 
     k: ClassVar[str] = "end"

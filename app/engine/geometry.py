@@ -1,14 +1,13 @@
 """Where things are at a time. Only `+ - * /`, comparisons and truncation of positive numbers, in an order that
 `static/js/engine.js` repeats, so that both agree to the bit."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from engine.rules import RULES, SECOND, Rules
 from engine.state import Ball, MatchState, Paddle
 
 
-@dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossing(Struct, frozen=True):
     """The ball reaches the plane of `side` at `t` (µs) and height `y` (u)."""
 
     t: int

@@ -4,7 +4,7 @@ Nothing here changes anything: a caller announces the events of `serve`, `move`,
 and folds them with `apply`. All times are match times in µs and come from the caller.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from engine.events import End, Event, Hit, Pad, Pause, Point, Resume, Serve
 from engine.geometry import next_crossing, paddle_at

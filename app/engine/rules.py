@@ -1,12 +1,11 @@
 """The numbers of the game, as one value that travels with every match."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 SECOND = 1_000_000  # µs
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Rules of one match. Lengths in field units (u), speeds in u/s, times in µs; see docs/protocol.md.
 
     `version` changes when the same events would mean something else; a reader refuses versions that it does not know.

@@ -1,15 +1,15 @@
 """The state of a match: a value, changed only by folding events over it (`engine.match.apply`)."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from engine.rules import RULES, Rules
 
 Phase = Literal["ready", "serve", "rally", "paused", "over"]
 
 
-@dataclass(frozen=True, slots=True)
-class Ball:
+class Ball(Struct, frozen=True):
     """A straight line from `(x, y)` at `t` (µs) with velocity `(vx, vy)` in u/s, folded at the walls."""
 
     t: int
@@ -19,8 +19,7 @@ class Ball:
     vy: float
 
 
-@dataclass(frozen=True, slots=True)
-class Paddle:
+class Paddle(Struct, frozen=True):
     """At `t` (µs) the centre is at `y`; from there it moves toward `target` at the paddle speed and stops there."""
 
     t: int
@@ -28,8 +27,7 @@ class Paddle:
     target: float
 
 
-@dataclass(frozen=True, slots=True)
-class MatchState:
+class MatchState(Struct, frozen=True):
     """One match between two events.
 
     `phase`: `ready` (no ball, a serve is due), `serve` (ball announced or in flight, not yet returned), `rally`,

@@ -1,8 +1,10 @@
-"""States and events as JSON objects, as they travel and as they are stored. The fields are those of the dataclasses."""
+"""States and events as JSON objects, as they travel and as they are stored. The fields are those of the values."""
 
 from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
+
+from msgspec.structs import asdict
 
 from engine.events import End, Event, Hit, Pad, Pause, Point, Resume, Serve
 from engine.rules import RULES, Rules
@@ -20,7 +22,7 @@ EVENTS: dict[str, type[Event]] = {kind.k: kind for kind in (Serve, Pad, Hit, Poi
 
 def event_to_json(event: Event) -> dict[str, Any]:
     """The event as docs/protocol.md spells it, `k` first."""
-    data = {"k": event.k, **_fields(event)}
+    data = {"k": event.k, **asdict(event)}
     if "score" in data:
         data["score"] = list(data["score"])
     return data
@@ -39,10 +41,10 @@ def state_to_json(state: MatchState) -> dict[str, Any]:
     """The state as a key frame, with everything needed to go on from it."""
     return {
         "schema": SCHEMA,
-        **_fields(state),
+        **asdict(state),
         "rules": rules_to_json(state.rules),
-        "ball": None if state.ball is None else _fields(state.ball),
-        "paddles": [_fields(paddle) for paddle in state.paddles],
+        "ball": None if state.ball is None else asdict(state.ball),
+        "paddles": [asdict(paddle) for paddle in state.paddles],
         "score": list(state.score),
     }
 
@@ -72,12 +74,7 @@ def state_from_json(data: Mapping[str, Any]) -> MatchState:
 
 def rules_to_json(rules: Rules) -> dict[str, Any]:
     """The rules of the `welcome` message."""
-    return _fields(rules)
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass. `dataclasses.asdict` also copies every value, which is too slow for every event."""
-    return {name: getattr(value, name) for name in value.__match_args__}
+    return asdict(rules)
 
 
 def _read(kind: Any, data: Mapping[str, Any]) -> Any:

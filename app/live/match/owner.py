@@ -167,7 +167,8 @@ class MatchOwner:
         seat = self._room.seat_of(socket)
         if seat is None:
             return
-        seat.meter.sample(claimed=message.rtt, measured=socket.rtt())
+        claimed = None if message.rtt is None else int(message.rtt * 1000)
+        seat.meter.sample(claimed=claimed, measured=socket.rtt())
         now = self._now()
         if seat.meter.rtt is not None and now - seat.reported_at >= PEER_EVERY_US:
             seat.reported_at = now

@@ -5,10 +5,11 @@ many sockets they go to.
 """
 
 import json
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from math import isfinite
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Annotated, Any, ClassVar, Final, Protocol, Self
+
+import msgspec
+from msgspec import Meta, Struct
 
 from engine import MatchState, Rules, rules_to_json, state_to_json
 from live import metrics
@@ -21,6 +22,9 @@ PROTOCOLS: Final = frozenset({1})
 FRAMES: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")  # to clients
 MESSAGE_BYTES: Final = 1024  # the largest message of a client
 _WHOLE_MAX: Final = 2**53 - 1  # beyond it JavaScript's numbers are not exact
+_CLOCK_MAX: Final = 10**15
+_RTT_MAX: Final = 60_000
+_TARGET_MAX: Final = 1_000_000
 
 
 class Hearer(Protocol):
@@ -35,24 +39,22 @@ class Hearer(Protocol):
     def rematch(self, socket: Socket) -> None: ...
 
 
-class Message(ABC):
+class Message(Struct, frozen=True):
     """A message of clients: its name on the wire, what is in it, and how it is heard. All of them: MESSAGES."""
 
-    __slots__ = ()
     name: ClassVar[str]
 
     @classmethod
-    @abstractmethod
     def read(cls, data: dict[str, Any]) -> Self:
         """Out of the decoded JSON. Refused."""
+        raise NotImplementedError
 
-    @abstractmethod
     def heard_by(self, match: Hearer, socket: Socket) -> None:
         """Hand it to the match, in which `socket` has a place."""
+        raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
-class Hello(Message):
+class Hello(Message, frozen=True):
     """First message: the seat token and the last version that the client holds (0: none). Later fields pass.
 
     `owner` is that of its last welcome, "" for none: whose events it holds.
@@ -81,46 +83,43 @@ class Hello(Message):
         raise _malformed("hello comes once, and first")
 
 
-@dataclass(frozen=True, slots=True)
-class Ping(Message):
-    """Clock probe: the client's clock `c` (ms, given back as it came) and its last measured round trip (µs)."""
+class Ping(Message, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="ping"):
+    """Clock probe: the client's clock `c` (ms, given back as it came) and its last measured round trip (ms)."""
 
     name = "ping"
-    c: float
-    rtt: int | None
+    c: Annotated[int, Meta(ge=-_CLOCK_MAX, le=_CLOCK_MAX)] | Annotated[float, Meta(ge=-_CLOCK_MAX, le=_CLOCK_MAX)]
+    rtt: Annotated[float, Meta(ge=0, le=_RTT_MAX)] | None = None
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Self:
         data.setdefault("rtt", None)
         _fields(data, "c", "rtt")
-        rtt = None if data["rtt"] is None else _number(data, "rtt", 0.0, 60_000.0)
-        return cls(c=_number(data, "c", -1e15, 1e15), rtt=None if rtt is None else int(rtt * 1000))
+        rtt = None if data["rtt"] is None else _number(data, "rtt", 0, _RTT_MAX)
+        return cls(c=_number(data, "c", -_CLOCK_MAX, _CLOCK_MAX), rtt=rtt)
 
     def heard_by(self, match: Hearer, socket: Socket) -> None:
         match.ping(socket, self)
 
 
-@dataclass(frozen=True, slots=True)
-class Input(Message):
+class Input(Message, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="in"):
     """Paddle input number `seq`, claimed to be from match time `at` (µs); `target` in u, None to stop."""
 
     name = "in"
-    seq: int
-    at: int
-    target: float | None
+    seq: Annotated[int, Meta(ge=1, le=_WHOLE_MAX)]
+    at: Annotated[int, Meta(ge=-_WHOLE_MAX, le=_WHOLE_MAX)]
+    target: Annotated[float, Meta(ge=-_TARGET_MAX, le=_TARGET_MAX)] | None
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Self:
         _fields(data, "seq", "at", "target")
-        target = None if data["target"] is None else float(_number(data, "target", -1e6, 1e6))
+        target = None if data["target"] is None else float(_number(data, "target", -_TARGET_MAX, _TARGET_MAX))
         return cls(seq=_whole(data, "seq", 1), at=_whole(data, "at", -_WHOLE_MAX), target=target)
 
     def heard_by(self, match: Hearer, socket: Socket) -> None:
         match.input(socket, self)
 
 
-@dataclass(frozen=True, slots=True)
-class Leave(Message):
+class Leave(Message, frozen=True):
     """Give up the match."""
 
     name = "leave"
@@ -134,8 +133,7 @@ class Leave(Message):
         match.leave(socket)
 
 
-@dataclass(frozen=True, slots=True)
-class Rematch(Message):
+class Rematch(Message, frozen=True):
     """Ask for, or accept, another match."""
 
     name = "rematch"
@@ -150,6 +148,8 @@ class Rematch(Message):
 
 
 MESSAGES: Final[dict[str, type[Message]]] = {kind.name: kind for kind in (Hello, Ping, Input, Leave, Rematch)}
+_frequent: Final = msgspec.json.Decoder(Input | Ping)
+_encode: Final = msgspec.json.Encoder().encode
 # Looked up once: it counts every message.
 _received: Final = {name: metrics.ws_messages.labels("match", "in", name) for name in (*MESSAGES, "other")}
 
@@ -170,6 +170,14 @@ def _decode(text: str | None) -> Message:
         raise _malformed("binary messages are not part of the protocol")
     if len(text) > MESSAGE_BYTES or len(text.encode()) > MESSAGE_BYTES:
         raise Refused(1009, f"a message has at most {MESSAGE_BYTES} bytes")
+    try:
+        return _frequent.decode(text)
+    except ValueError:
+        return _read(text)
+
+
+def _read(text: str) -> Message:
+    """What is no plain `in` or `ping`: another message, or the reason why it is none."""
     try:
         data = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -211,7 +219,7 @@ def _malformed(detail: str) -> Refused:
 
 
 def _frame(name: str, **fields: Any) -> Frame:
-    return Frame(name, json.dumps({"t": name, **fields}, separators=(",", ":"), ensure_ascii=False).encode())
+    return Frame(name, _encode({"t": name, **fields}))
 
 
 def welcome(
