@@ -62,7 +62,8 @@ def serve(role: str, *, port: int, bind: str = "127.0.0.1", metrics: bool = True
 
     process = _Process(role, port)
     address = bind.replace(":", "\\:")
-    server = Server(application, endpoint=f"tcp:{port}:interface={address}", ready=lambda: process.ready(server))
+    endpoint = f"tcp:{port}:interface={address}"
+    server = Server(application, endpoint=endpoint, ready=lambda: process.ready(server), is_paced=role == "live")
     if metrics:
         _serve_metrics(bind, port + METRICS_OFFSET)
     logging.getLogger("daphne").setLevel(logging.WARNING)

@@ -21,6 +21,9 @@ from live.transport.socket import INBOUND_MAX, RTT_EXTENSION, WIRE_EXTENSION
 from live.transport.wire import Wire
 
 FRAME_BYTES: Final = 4096
+ACCEPTS: Final = 2  # connections in each
+ACCEPT_SECONDS: Final = 0.004
+BACKLOG: Final = 1024  # connections that wait for that: beyond it the kernel lets them try again after a second
 WRITE_BUFFER_BYTES: Final = 16 * 1024  # unsent bytes of a socket before its writer has to wait
 # What edges let through of what players send (cookies of 16 KiB, addresses of 8) and what they add, with room for more
 HEADERS_BYTES: Final = 48 * 1024
@@ -105,13 +108,33 @@ class MatchpointProtocol(Wire, WebSocketProtocol):  # type: ignore[misc]  # Daph
             await has_room.wait()
 
 
-class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
-    """Daphne's server. `failed` is set when it could not listen."""
+def pace(port: Any) -> None:
+    """Let a few connections in at a time, and then the matches that are played have their turn.
 
-    def __init__(self, application: Any, *, endpoint: str, ready: Callable[[], None]) -> None:
+    When a worker dies or a host reboots all its players come at once, and a handshake takes longer than an input.
+    """
+    accept = port.doRead
+
+    def some() -> None:
+        port.numberAccepts = ACCEPTS
+        accept()
+        port.stopReading()
+        port.reactor.callLater(ACCEPT_SECONDS, go_on)
+
+    def go_on() -> None:
+        if port.connected and not port.disconnecting:
+            port.startReading()
+
+    port.doRead = some
+
+
+class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
+    """Daphne's server. `failed` is set when it could not listen. `is_paced`: see `pace`."""
+
+    def __init__(self, application: Any, *, endpoint: str, ready: Callable[[], None], is_paced: bool = False) -> None:
         super().__init__(
             application,
-            endpoints=[endpoint],
+            endpoints=[f"{endpoint}:backlog={BACKLOG}"],
             signal_handlers=False,  # the process stops in its own order
             ready_callable=ready,
             websocket_max_message_size=MESSAGE_BYTES,
@@ -119,6 +142,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
             server_name="matchpoint",
         )
         self.failed = ""
+        self._is_paced = is_paced
         self._ports: list[Any] = []
         self._is_stopping = False
 
@@ -143,6 +167,8 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)
+        if self._is_paced:
+            pace(port)
         super().listen_success(port)
 
     async def finish_requests(self, seconds: float, *, last_call: float = 0.0) -> None:

@@ -50,9 +50,11 @@ class Outbox:
                 await sleep(self._clock, AGAIN_US)
                 self._wakeup.set()
 
-    async def flush(self) -> bool:
-        """Make the calls that are due; False when the directory cannot be reached and calls are left."""
+    async def flush(self, match_id: str = "") -> bool:
+        """Make the calls that are due, all or those of a match; False when the directory cannot be reached."""
         for key, asked in list(self._due.items()):
+            if match_id and key[0] != match_id:
+                continue
             owner, call = asked
             try:
                 await call()

@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 PROBE_SECONDS: Final = 0.1
 CRASHES_MAX: Final = 3  # of one match
 STOP_SECONDS: Final = 8.0  # after the drain
+CLAIMS_MAX: Final = 16  # at a time: half of the connections to the directory
 CLOSE_SECONDS: Final = 2.0  # a socket is given one to say goodbye
 
 
@@ -65,6 +66,7 @@ class Worker:
         self._renewal = Renewal(name, directory=directory, clock=clock, release=release, is_reserve=is_reserve)
         self._owners: dict[str, MatchOwner] = {}
         self._claims: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._claiming = asyncio.Semaphore(CLAIMS_MAX)
         self.outbox = Outbox(clock, lost=self._fenced, failed=self.directory_failed)
         self.ending = Ending(directory, results, outbox=self.outbox, lost=self.lost, failed=self.directory_failed)
         self.logouts = Logouts(directory, self.connections, failed=self.directory_failed)
@@ -90,7 +92,7 @@ class Worker:
         lock = self._claims.setdefault(claim.match_id, asyncio.Lock())
         try:
             async with lock:
-                owner = self._owners.get(claim.match_id) or await self._own(claim.match_id)
+                owner = self._owners.get(claim.match_id) or await self._own_in_turn(claim.match_id)
                 if claim.side is not None and owner.spec.players[claim.side] is None:
                     await self._refresh(owner, claim.side)
         except Unreadable as error:
@@ -106,13 +108,19 @@ class Worker:
             raise Refused(4401, "the seat belongs to somebody else")
         return owner
 
+    async def _own_in_turn(self, match_id: str) -> MatchOwner:
+        """When a worker dies, all its players come at once; the matches that are here are played meanwhile."""
+        async with self._claiming:
+            return await self._own(match_id)
+
     async def _own(self, match_id: str) -> MatchOwner:
         if match_id in self.ending.running:
             raise NoSuchMatch(match_id)
         if self.is_draining:
             await self._directory.matches.pass_on(match_id, worker=self.name)
             raise Refused(1012, "this worker is about to stop")
-        await self.outbox.flush()  # an owner before this one may have left a boundary behind
+        if not await self.outbox.flush(match_id):  # an owner before this one may have left a boundary behind
+            raise TimeoutError("calls to the directory are left")
         claim = await self._claim(match_id)
         owner = MatchOwner(
             claim.spec, epoch=claim.epoch, clock=self.clock, rng=self._rng, host=self, checkpoint=claim.checkpoint

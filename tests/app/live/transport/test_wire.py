@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from daphne.ws_protocol import WebSocketFactory
 from twisted.internet import tcp
+from twisted.internet.protocol import Factory
 
 from live.transport import wire
-from live.transport.server import INBOUND_MAX, MatchpointProtocol
+from live.transport.server import INBOUND_MAX, MatchpointProtocol, pace
 from tests.every import every
 
 HANDSHAKE = (
@@ -25,10 +26,19 @@ class Reactor:
     """Notes who wants to write; the test calls them."""
 
     def __init__(self) -> None:
+        self.readers: set[Any] = set()
         self.writers: set[Any] = set()
+        self.later: list[Any] = []
 
-    def addReader(self, reader: Any) -> None: ...
-    def removeReader(self, reader: Any) -> None: ...
+    def addReader(self, reader: Any) -> None:
+        self.readers.add(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.discard(reader)
+
+    def callLater(self, seconds: float, call: Any) -> None:
+        self.later.append(call)
+
     def addWriter(self, writer: Any) -> None:
         self.writers.add(writer)
 
@@ -258,3 +268,28 @@ def test_more_messages_than_a_socket_may_send_do_not_pile_up_before_the_match_is
     answer = line.hears()
     assert b'"code":4429' in answer
     assert answer.endswith(struct.pack(">BBH", CLOSE, 2, 4429))
+
+
+def test_many_who_come_at_once_are_let_in_a_few_at_a_time() -> None:
+    reactor, accepted = Reactor(), []
+    factory = Factory()
+    factory.buildProtocol = accepted.append  # type: ignore[method-assign, assignment]  # and hangs up
+    port = tcp.Port(0, factory, interface="127.0.0.1", reactor=reactor)  # type: ignore[arg-type]
+    port.startListening()
+    pace(port)
+    clients = [socket.create_connection(("127.0.0.1", port.getHost().port)) for _ in range(5)]
+    try:
+        for count in (2, 4, 5, 5):
+            assert port in reactor.readers
+            port.doRead()
+            assert len(accepted) == count
+            assert port not in reactor.readers, "the matches have their turn"
+            reactor.later.pop()()
+        port.doRead()
+        port.disconnecting = True
+        reactor.later.pop()()
+        assert port not in reactor.readers, "a port that closes stays closed"
+    finally:
+        for client in clients:
+            client.close()
+        port.socket.close()

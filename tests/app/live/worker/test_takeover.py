@@ -8,7 +8,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 
 import engine
 from live.directory import Directory, Fenced, MatchOver
-from live.worker.worker import Worker
+from live.worker.worker import CLAIMS_MAX, Worker
 
 
 async def two_points(house: Any) -> tuple[Worker, list[Any]]:
@@ -361,3 +361,31 @@ async def test_a_worker_that_was_replaced_under_its_name_takes_nothing_away(hous
     await house.directory.workers.gone("alpha-8101", run=first._renewal.run)
 
     assert [worker.name for worker in await house.directory.workers.alive()] == ["alpha-8101"]
+
+
+async def test_many_matches_are_claimed_in_turn_and_all_their_players_get_in(house: Any, monkeypatch: Any) -> None:
+    await house.worker()
+    claim, answers, asked = house.directory.leases.claim, asyncio.Event(), []
+
+    async def slow(match_id: str, **options: Any) -> Any:
+        asked.append(match_id)
+        await answers.wait()
+        return await claim(match_id, **options)
+
+    monkeypatch.setattr(house.directory.leases, "claim", slow)
+    players = [house.player(await house.match(mode="ai")) for _ in range(CLAIMS_MAX + 10)]
+    for player in players:
+        await player.join(pings=False)
+    assert len(asked) == CLAIMS_MAX
+    answers.set()
+    await house.clock.until(lambda: all(player.state for player in players), 5)
+
+
+async def test_a_claim_does_not_wait_for_the_calls_of_other_matches(house: Any) -> None:
+    worker = await house.worker()
+    await house.pair()
+    [owner] = worker.owners.values()
+    worker.outbox.put(owner, "snapshot", asyncio.Event().wait)
+    other = await house.player(await house.match(mode="ai")).join()
+    await house.clock.until(lambda: other.state, 5)
+    worker.outbox.drop(owner)
