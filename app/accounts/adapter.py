@@ -11,6 +11,7 @@ from django.urls import reverse
 from accounts.lockout import device_remember, login_tries_forget, login_try
 from accounts.mail import mail_queue
 from accounts.models import User
+from accounts.names import name_clean
 from accounts.second_factor import second_factor_exists
 
 
@@ -26,6 +27,9 @@ class AccountAdapter(DefaultAccountAdapter):
         """Who has a second factor proves that one: a password alone must not show its recovery codes or remove it."""
         methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
         return [method for method in methods if method["id"] != "reauthenticate"] or methods
+
+    def clean_username(self, username: str, shallow: bool = False) -> str:
+        return str(super().clean_username(name_clean(username), shallow=shallow))
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         self._login_failed_rl_usage = login_try(request, **credentials)  # which allauth rolls back when it was right

@@ -10,6 +10,7 @@ from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 
 from accounts.models import User
+from accounts.names import name_clean
 
 
 class ProfileForm(forms.ModelForm):
@@ -18,7 +19,7 @@ class ProfileForm(forms.ModelForm):
         fields = ["display_name"]
 
     def clean_display_name(self) -> str:
-        return " ".join(str(self.cleaned_data["display_name"]).split())
+        return name_clean(self.cleaned_data["display_name"], may_be_reserved=self.instance.is_staff)
 
 
 class ResetPasswordForm(allauth_forms.ResetPasswordForm):
