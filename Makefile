@@ -114,13 +114,15 @@ console: python ## A tunnel to a console of the lab (NAME=prometheus, alertmanag
 
 ##@ Operate a site
 # What each does, and which settings it knows, stands in ansible/targets.py
-OPERATIONS := deploy preflight gate verify silence silences rollback releases reboot add-host \
+OPERATIONS := deploy preflight doctor test-alert gate verify silence silences rollback releases reboot add-host \
   remove-host staff promote rejoin backup restore backup-key rotate-certificates rotate-secrets
 .PHONY: $(OPERATIONS)
 $(OPERATIONS): ops-tools
 	@$(OPERATE) $@
 deploy: ## Make the hosts of INVENTORY what they should be (CHECK=1: only show what would change; NEW_DATABASE=1, TAKE_OVER=1, BREAKING=1: docs/deploy.md)
 preflight: ## Check settings and hosts, change nothing
+doctor: ## Look at everything a site needs of the world, DNS to pager, from where it matters; change nothing, send nothing
+test-alert: ## Send a test page (and mail) through the real receivers, and say whether each was taken
 gate: ## Through the public address: page, certificate, a real match, all targets up, no page firing
 verify: ## Test the deployed hosts of INVENTORY; changes nothing on them but accounts of its own, for a minute
 silence: ## Tell nobody of an alert for a while (ALERT=HostDown HOST=app1 DURATION=1h WHY='a new disk'; EXPIRE=id ends it)

@@ -51,7 +51,7 @@ def _next(name: str, settings: Mapping[str, Any], done: Mapping[str, Any]) -> li
     is_first = any(unit.startswith(WORKERS) for said in done.values() for unit in said["started"])
     found = [f"  Next: `make verify{site}` tests it, with a match through the public name."]
     if is_first:
-        found.append(f"  Then: `make staff{site} NAME=you EMAIL=you@example.com`.")
+        found.append(f"  Then: `make staff{site} NAME=you EMAIL=you@example.com`, and `make test-alert{site}`.")
     return found
 
 

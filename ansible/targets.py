@@ -58,6 +58,8 @@ TARGETS = {
     "preflight": Target(
         playbook="site.yml", tags="preflight", switches=CONSENTS | DEPLOYS, reads=True, knows=frozenset({"LIMIT"})
     ),
+    "doctor": Target(playbook="doctor.yml", reads=True),
+    "test-alert": Target(playbook="test_alert.yml"),
     "gate": Target(playbook="gate.yml"),
     "verify": Target(
         playbook="gate.yml",

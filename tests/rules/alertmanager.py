@@ -61,7 +61,7 @@ def running(config: dict[str, Any], folder: Path) -> Iterator[Alertmanager]:
     command = [
         ROOT / ".tools/bin/alertmanager", f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/data",
         f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--web.route-prefix=/",
-        "--web.external-url=https://pong.example.com/ops/alertmanager/",
+        "--web.external-url=https://pong.example.com/ops/alertmanager/", "--enable-feature=receiver-name-in-metrics",
     ]  # fmt: skip
     with requests.Session() as session, (folder / "log").open("w") as log:
         session.trust_env = False
