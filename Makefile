@@ -190,6 +190,10 @@ dashboards-preview: lab-tools ## Draw every dashboard from the lab's Prometheus,
 	trap 'kill $$tunnel' EXIT
 	$(RUN) python -m monitoring.dashboards.preview docs/dashboards --prometheus http://127.0.0.1:$(PREVIEW_PORT) $(ARGS)
 
+.PHONY: balance
+balance: python ## How the rules and the machine's levels play, by thousands of simulated matches (minutes; ARGS="--goals")
+	@PYTHONPATH=app $(RUN) python -m tests.balance $(ARGS)
+
 .PHONY: bench-deploy
 bench-deploy: lab-tools ## Deploys of a fresh host, against the bare installation of its packages; of a cluster, against the host
 	@$(RUN) python tests/bench/deploy.py

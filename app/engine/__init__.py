@@ -6,7 +6,7 @@
 from engine.events import End, Event, Hit, Pad, Pause, Point, Resume, Serve
 from engine.geometry import Crossing, ball_at, next_crossing, paddle_at
 from engine.match import admit, apply, decide, end, move, pause, resume, serve
-from engine.rules import RULES, SECOND, Rules
+from engine.rules import RULES, SECOND, Rules, Rules1, Rules2, rules_of
 from engine.state import Ball, MatchState, Paddle, Phase, initial
 from engine.wire import (
     UnknownSchema,
@@ -33,6 +33,8 @@ __all__ = [
     "Point",
     "Resume",
     "Rules",
+    "Rules1",
+    "Rules2",
     "Serve",
     "UnknownSchema",
     "admit",
@@ -48,6 +50,7 @@ __all__ = [
     "paddle_at",
     "pause",
     "resume",
+    "rules_of",
     "rules_to_json",
     "serve",
     "state_from_json",

@@ -99,7 +99,7 @@ def move(state: MatchState, t: int, side: int, target: float | None, seq: int = 
     if t < paddle.t:
         raise ValueError(f"paddle {side} has moved at {paddle.t}, it cannot move at {t}")
     y = paddle_at(paddle, t, rules)
-    goal = y if target is None else _clamp(target, rules.paddle_half, rules.height - rules.paddle_half)
+    goal = y if target is None else _clamp(target, rules.margin, rules.height - rules.margin)
     return (*settled, Pad(v=state.version + 1, t=t, side=side, y=y, target=goal, seq=seq))
 
 
@@ -114,10 +114,10 @@ def decide(state: MatchState) -> tuple[Event, ...]:
     rules = state.rules
     t, side = crossing.t, crossing.side
     offset = crossing.y - paddle_at(state.paddles[side], t, rules)
-    if -rules.reach <= offset <= rules.reach:
-        speed = (state.ball.vx if side == 1 else -state.ball.vx) * rules.speed_gain
-        if speed > rules.speed_max:
-            speed = rules.speed_max
+    reach = rules.reach_at(state.rally_hits)
+    if -reach <= offset <= reach:
+        incoming = state.ball.vx if side == 1 else -state.ball.vx
+        speed = rules.speed_after(incoming, state.rally_hits, offset / reach)
         return (
             Hit(
                 v=state.version + 1,
@@ -127,7 +127,7 @@ def decide(state: MatchState) -> tuple[Event, ...]:
                 x=0.0 if side == 0 else rules.width,
                 y=crossing.y,
                 vx=speed if side == 0 else -speed,
-                vy=speed * (offset / rules.reach * rules.slope_max),
+                vy=speed * (offset / reach * rules.slope_max),
             ),
         )
     left, right = state.score

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from engine.events import End, Event, Hit, Pad, Pause, Point, Resume, Serve
-from engine.rules import RULES, Rules
+from engine.rules import VERSIONS, Rules
 from engine.state import Ball, MatchState, Paddle
 
 SCHEMA = 1
@@ -57,11 +57,9 @@ def state_from_json(data: Mapping[str, Any]) -> MatchState:
     try:
         if data["schema"] > SCHEMA:
             raise UnknownSchema(f"schema {data['schema']} of a state is not known here (known: up to {SCHEMA})")
-        if data["rules"].get("version", RULES.version) > RULES.version:
-            raise UnknownSchema(f"rules version {data['rules']['version']} is not known here")
         left, right = data["paddles"]
         values = {name: data[name] for name in MatchState.__match_args__}
-        values["rules"] = Rules(**{name: data["rules"][name] for name in Rules.__match_args__ if name in data["rules"]})
+        values["rules"] = _rules(data["rules"])
         values["ball"] = None if data["ball"] is None else _read(Ball, data["ball"])
         values["paddles"] = (_read(Paddle, left), _read(Paddle, right))
         values["score"] = _score(data["score"])
@@ -75,6 +73,13 @@ def state_from_json(data: Mapping[str, Any]) -> MatchState:
 def rules_to_json(rules: Rules) -> dict[str, Any]:
     """The rules of the `welcome` message."""
     return asdict(rules)
+
+
+def _rules(data: Mapping[str, Any]) -> Rules:
+    kind = VERSIONS.get(data.get("version", 1))
+    if kind is None:
+        raise UnknownSchema(f"rules version {data['version']} is not known here (known: up to {max(VERSIONS)})")
+    return kind(**{name: data[name] for name in kind.__match_args__ if name in data})
 
 
 def _read(kind: Any, data: Mapping[str, Any]) -> Any:

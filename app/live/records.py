@@ -2,8 +2,9 @@
 
 `schema` is the major version of the JSON. Within one, fields are only added: readers pass over those that they do not
 know, and have a default for those that older releases did not write. A newer schema is refused (UnknownSchema), so
-that two releases that run side by side never misread each other; whoever can read it takes the match. It grows as well
-when the schema of the engine's states or the version of its rules does.
+that two releases that run side by side never misread each other; whoever can read it takes the match. A value carries
+the least schema that its reader must know. It grows as well when the schema of the engine's states or the version of
+its rules does: 2 is a match by the second version of the rules.
 `tests/app/live/states/` has what each release wrote.
 """
 
@@ -18,7 +19,7 @@ import engine
 from engine import UnknownSchema as UnknownSchema  # of these values as well
 from engine.ai import Level
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2  # the newest that is known here
 ID_ALPHABET: Final = string.ascii_letters + string.digits
 ID_LENGTH: Final = 12  # of the ids of players' matches
 CANARY: Final = "canary"  # how the ids of the canary's matches begin, before as many characters as others have
@@ -54,7 +55,8 @@ class PlayerSpec:
 class MatchSpec:
     """A match as it was asked for. `players` by side; None is a seat that is still free. `created_at` is ISO 8601.
 
-    `is_probe`: two bots try a worker; no statistics, no result.
+    `rules_version` is the newest that the match may be played by. `is_probe`: two bots try a worker; no statistics, no
+    result.
     """
 
     id: str
@@ -64,7 +66,8 @@ class MatchSpec:
     players: Players
     created_at: str
     is_probe: bool = False
-    schema: int = SCHEMA
+    rules_version: int = engine.RULES.version
+    schema: int = 1
 
     @property
     def is_canary(self) -> bool:
@@ -94,6 +97,7 @@ class MatchSpec:
             "players": [player.to_json() if player else None for player in self.players],
             "created_at": self.created_at,
             "probe": self.is_probe,
+            "rules_version": self.rules_version,
         }
 
     @classmethod
@@ -109,6 +113,7 @@ class MatchSpec:
             players=(left, right),
             created_at=data["created_at"],
             is_probe=data.get("probe", False),
+            rules_version=data.get("rules_version", 1),
         )
 
 
@@ -129,7 +134,7 @@ class FinishedMatch:
     rules_version: int
     timeline: list[dict[str, Any]]
     epoch: int = 0
-    schema: int = SCHEMA
+    schema: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -201,7 +206,10 @@ class Checkpoint:
     away: tuple[int, int]
     owner: str = ""
     handover: Handover | None = None
-    schema: int = SCHEMA
+
+    @property
+    def schema(self) -> int:
+        return int(self.state["rules"].get("version", 1))
 
     def header(self, *, handover: bool = True) -> dict[str, Any]:
         """The JSON form without the timeline, which is stored beside it, piece by piece."""

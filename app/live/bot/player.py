@@ -20,7 +20,7 @@ import engine
 from engine.ai import plan
 from live.bot.site import BUSY, EXCERPT, TIMEOUT_S, Failure, Over, Ticket, Unavailable, explained
 
-PROTOCOL: Final = 1
+PROTOCOLS: Final = (2, 1)  # the best first: a worker of an earlier release knows the last one
 BURST: Final = 6
 BURST_S: Final = 0.12
 HEARTBEAT_S: Final = 1.0
@@ -115,6 +115,7 @@ class Player:
         self._yields_after = yields_after
         self._side: int | None = None
         self._owner = ""
+        self._protocol = PROTOCOLS[0]
         self._seq = 0
         self._sent: dict[int, int] = {}  # local µs by seq of inputs that are not acknowledged
         self._hand: asyncio.Task[None] | None = None
@@ -154,6 +155,9 @@ class Player:
                 if self.is_over:
                     return
                 reason = f"the socket closed with {code} {self._complaint}".rstrip()
+                if code == 4426 and self._protocol > PROTOCOLS[-1]:
+                    self._protocol = PROTOCOLS[-1]
+                    continue
                 if code in STOP:
                     raise Failure(f"{STOP[code]} ({reason})")
                 unseated = unseated + 1 if code == 4401 else 0
@@ -208,7 +212,9 @@ class Player:
         heartbeat = None
         try:
             version = self.state.version if self.state else 0
-            await _send(socket, t="hello", protocol=PROTOCOL, token=seat.token, version=version, owner=self._owner)
+            await _send(
+                socket, t="hello", protocol=self._protocol, token=seat.token, version=version, owner=self._owner
+            )
             heartbeat = asyncio.create_task(self._heartbeat(socket))
             return await self._converse(socket)
         except ConnectionClosed as closed:

@@ -1,6 +1,7 @@
 """The matches: what pages ask for, and how a match gets to a worker, or from one to another."""
 
 import json
+from dataclasses import replace
 
 from redis.asyncio.client import Pipeline
 
@@ -42,8 +43,11 @@ class Matches:
     async def create(self, spec: MatchSpec, *, worker: str = "", seconds: int = MATCH_SECONDS) -> None:
         """Make a match known, forgotten after `seconds` unless it is played. ValueError if the id is taken.
 
-        With `worker` it is placed there already, whatever that worker says of itself.
+        With `worker` it is placed there already, whatever that worker says of itself. While some workers are of an
+        older release, it is played by rules that all of them know: it may come to any of them.
         """
+        known = min((other.rules_version for other in await self._workers.alive()), default=spec.rules_version)
+        spec = replace(spec, rules_version=min(spec.rules_version, known))
         if not await self._store.client.set(match_key(spec.id), dump(spec.to_json()), nx=True, ex=seconds):
             raise ValueError(f"there is a match {spec.id} already")
         if worker:
@@ -150,7 +154,7 @@ class Matches:
             lease, header = await self._store.guard(pipe, match_id, epoch)
             others = [other for other in await self._workers.alive() if other.name != worker]
             try:
-                placed = place(lease, others, schema=SCHEMA, leaving=release)
+                placed = place(lease, others, schema=checkpoint.schema if checkpoint else 1, leaving=release)
             except NoWorker:
                 placed = Lease(epoch, "")
             begin(pipe)

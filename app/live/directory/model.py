@@ -40,8 +40,8 @@ class Fenced(DirectoryError):
 class Worker:
     """A worker that renews its key. `matches` counts those that it owns or was given in the last seconds.
 
-    `schema` is the newest that it can read (live.records). A `reserve` gets matches only from workers that drain, or
-    when nobody else is there.
+    `schema` is the newest that it can read (live.records), `rules_version` that of the rules. A `reserve` gets matches
+    only from workers that drain, or when nobody else is there.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Worker:
     release: str
     schema: int
     reserve: bool = False
+    rules_version: int = 1
 
     @classmethod
     def from_json(cls, name: str, matches: int, data: Mapping[str, Any]) -> Self:
@@ -60,6 +61,7 @@ class Worker:
             release=data["release"],
             schema=data.get("schema", 1),
             reserve=data.get("reserve", False),
+            rules_version=data.get("rules_version", 1),
         )
 
 

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from redis.asyncio.client import Pipeline
 
+from engine import RULES
 from live import metrics
 from live.directory.model import (
     Beat,
@@ -86,6 +87,7 @@ class Workers:
             "reserve": reserve,
             "release": release,
             "schema": SCHEMA,
+            "rules_version": RULES.version,
             "run": run,
             "pid": os.getpid(),
         }

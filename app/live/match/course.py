@@ -59,6 +59,10 @@ class Course:
                     Computer(seat.side, level, self._rng, after=self.after, cancel=cancel, move=move)
                 )
 
+    def begin_anew(self, rules: engine.Rules) -> None:
+        """By other rules; nothing may have happened yet."""
+        self.timeline = Timeline(rules)
+
     def go_on(self, checkpoint: Checkpoint) -> int:
         """From a checkpoint. Match time has gone on meanwhile, so that clients' clocks stay right; answers how much."""
         gone = max(0, int((self.wall() - checkpoint.saved_at).total_seconds() * SECOND))

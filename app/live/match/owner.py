@@ -53,7 +53,7 @@ class MatchOwner:
         self.checkpoint = checkpoint  # the last one
         self._host = host
         self._course = Course(
-            engine.Rules(points=spec.points),
+            engine.rules_of(min(spec.rules_version, engine.RULES.version), spec.points),
             clock=clock,
             rng=rng,
             tell=self._tell,
@@ -137,6 +137,8 @@ class MatchOwner:
         if self._room.is_holding:  # the welcome would tell what may still be lost
             self._room.wait(socket, side, version)
             return
+        if not codec.knows_rules(socket.protocol, self._state.rules):
+            self._agree_on_rules(side)
         self._room.enter(socket, side, version)
         self._room.welcome(socket, self.spec, self._state, self._timeline.events, version)
         if side is not None:
@@ -144,6 +146,14 @@ class MatchOwner:
             if not self.is_parting:
                 self._time_absence()
                 self._serve_when_ready(FIRST_SERVE_US)
+
+    def _agree_on_rules(self, side: int | None) -> None:
+        """A page of an older release comes: what has not begun is played by rules that it knows. Refused (4426)."""
+        if side is None or self.has_started:
+            raise Refused(4426, "the match is played by newer rules")
+        self._course.begin_anew(engine.rules_of(1, self.spec.points))
+        for other in self._room.audience():
+            self._room.welcome(other, self.spec, self._state, self._timeline.events, 0)
 
     def detach(self, socket: Socket) -> None:
         """The socket is gone. A player's paddle stops; the rally goes on to its end."""

@@ -18,7 +18,7 @@ from live.records import Players
 
 # Every number that a page may still speak. While releases change, pages of the one meet workers of the other: a release
 # that brings a new number keeps the one before.
-PROTOCOLS: Final = frozenset({1})
+PROTOCOLS: Final = frozenset({1, 2})
 FRAMES: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")  # to clients
 MESSAGE_BYTES: Final = 1024  # the largest message of a client
 _WHOLE_MAX: Final = 2**53 - 1  # beyond it JavaScript's numbers are not exact
@@ -220,6 +220,11 @@ def _malformed(detail: str) -> Refused:
 
 def _frame(name: str, **fields: Any) -> Frame:
     return Frame(name, _encode({"t": name, **fields}))
+
+
+def knows_rules(protocol: int, rules: Rules) -> bool:
+    """Whether a page that speaks `protocol` can play by `rules`."""
+    return protocol > 1 or rules.version == 1
 
 
 def welcome(

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from redis.exceptions import RedisError
 
+from engine import RULES
 from live import metrics
 from live.clock import Clock
 from live.directory import Claim, Directory, DirectoryError, NoSuchMatch, Unreadable
@@ -175,7 +176,12 @@ class Worker:
         self._count()
 
     def rematch(self, owner: MatchOwner) -> None:
-        spec = replace(_swapped(owner.spec), id=match_id_new(), created_at=self.clock.wall().isoformat())
+        spec = replace(
+            _swapped(owner.spec),
+            id=match_id_new(),
+            created_at=self.clock.wall().isoformat(),
+            rules_version=RULES.version,  # who played by old ones loads a new page on the way
+        )
         self.outbox.put(owner, "rematch", partial(self._rematch, owner, spec))
 
     def closed(self, owner: MatchOwner) -> None:

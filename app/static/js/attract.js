@@ -1,7 +1,7 @@
 // @ts-check
 /** The rally behind the landing page: two machines that play by the real rules. */
 
-import { apply, decide, initial, move, nextCrossing, RULES, serve } from "./engine.js";
+import { apply, decide, halfAt, initial, move, nextCrossing, RULES, serve } from "./engine.js";
 import { Stage } from "./predict.js";
 import { Court } from "./render.js";
 
@@ -51,7 +51,8 @@ export class Attract {
     if (crossing === null) {
       return;
     }
-    const { height, paddle_half: half } = this.state.rules;
+    const { height } = this.state.rules;
+    const half = halfAt(this.state.rules, this.state.rally_hits);
     const isLast = this.state.rally_hits >= this.end;
     const off = isLast ? (crossing.y > height / 2 ? -1 : 1) * half * 1.7 : (this.random() - 0.5) * half * 1.5;
     const reaction = 120000 + this.random() * 120000;

@@ -9,8 +9,11 @@
 
 /**
  * @typedef {{points: number, width: number, height: number, ball_radius: number, paddle_half: number,
- *   paddle_speed: number, serve_speed: number, speed_gain: number, speed_max: number, slope_max: number,
- *   grace_max: number, version: number}} Rules
+ *   paddle_speed: number, serve_speed: number, speed_max: number, slope_max: number, grace_max: number}} Field
+ * @typedef {Field & {version: 1, speed_gain: number}} Rules1
+ * @typedef {Field & {version: 2, paddle_half_min: number, shrink: number, shrink_after: number, speed_step: number,
+ *   speed_base: number, smash: number}} Rules2
+ * @typedef {Rules1 | Rules2} Rules
  * @typedef {{t: number, x: number, y: number, vx: number, vy: number}} Ball
  * @typedef {{t: number, y: number, target: number}} Paddle
  * @typedef {"ready" | "serve" | "rally" | "paused" | "over"} Phase
@@ -33,21 +36,71 @@
 const SECOND = 1000000;
 const SCHEMA = 1;
 
-/** @type {Readonly<Rules>} */
+/** @type {Readonly<Rules2>} */
 export const RULES = Object.freeze({
   points: 7,
   width: 1000,
   height: 600,
   ball_radius: 10,
-  paddle_half: 50,
-  paddle_speed: 900,
+  paddle_half: 52,
+  paddle_speed: 560,
   serve_speed: 560,
-  speed_gain: 1.05,
-  speed_max: 1500,
-  slope_max: 0.85,
-  grace_max: 120000,
-  version: 1,
+  speed_max: 1667,
+  slope_max: 1.4,
+  grace_max: 150000,
+  version: 2,
+  paddle_half_min: 26,
+  shrink: 2,
+  shrink_after: 2,
+  speed_step: 50,
+  speed_base: 1300,
+  smash: 1.2,
 });
+
+/**
+ * Least distance of a paddle's centre from the walls.
+ * @param {Rules} rules
+ * @returns {number}
+ */
+export function margin(rules) {
+  return rules.version === 1 ? rules.paddle_half : rules.paddle_half_min;
+}
+
+/**
+ * Half of the paddles' height in a rally of so many hits.
+ * @param {Rules} rules
+ * @param {number} hits
+ * @returns {number}
+ */
+export function halfAt(rules, hits) {
+  if (rules.version === 1 || hits <= rules.shrink_after) {
+    return rules.paddle_half;
+  }
+  const half = rules.paddle_half - rules.shrink * (hits - rules.shrink_after);
+  return half > rules.paddle_half_min ? half : rules.paddle_half_min;
+}
+
+/**
+ * Horizontal speed of a ball that came with `speed` and met the paddle at `offset`, -1 to 1.
+ * @param {Rules} rules
+ * @param {number} speed
+ * @param {number} hits
+ * @param {number} offset
+ * @returns {number}
+ */
+export function speedAfter(rules, speed, hits, offset) {
+  let faster;
+  if (rules.version === 1) {
+    faster = speed * rules.speed_gain;
+  } else {
+    let base = rules.serve_speed + rules.speed_step * (hits + 1);
+    if (base > rules.speed_base) {
+      base = rules.speed_base;
+    }
+    faster = base * (1 + rules.smash * offset * offset);
+  }
+  return faster > rules.speed_max ? rules.speed_max : faster;
+}
 
 /**
  * A match at time 0 and version 0: paddles in the middle, no ball, nil all.
@@ -80,7 +133,7 @@ export function initial(rules = RULES) {
  * @returns {MatchState}
  */
 export function stateFromJson(data) {
-  if (data.schema !== SCHEMA || data.rules.version !== RULES.version) {
+  if (data.schema !== SCHEMA || ![1, 2].includes(data.rules.version)) {
     throw new Error(`state of schema ${data.schema}, rules ${data.rules.version} is not known here`);
   }
   return data;
@@ -230,7 +283,7 @@ export function move(state, t, side, target, seq = 0) {
     throw new Error(`paddle ${side} has moved at ${paddle.t}, it cannot move at ${t}`);
   }
   const y = paddleAt(paddle, t, rules);
-  const goal = target === null ? y : clamp(target, rules.paddle_half, rules.height - rules.paddle_half);
+  const goal = target === null ? y : clamp(target, margin(rules), rules.height - margin(rules));
   return [...settled, { k: "pad", v: state.version + 1, t, side, y, target: goal, seq }];
 }
 
@@ -247,13 +300,11 @@ export function decide(state) {
   const { rules } = state;
   const { t, side } = crossing;
   const v = state.version + 1;
-  const reach = rules.paddle_half + rules.ball_radius;
+  const reach = halfAt(rules, state.rally_hits) + rules.ball_radius;
   const offset = crossing.y - paddleAt(state.paddles[side], t, rules);
   if (-reach <= offset && offset <= reach) {
-    let speed = (side === 1 ? state.ball.vx : -state.ball.vx) * rules.speed_gain;
-    if (speed > rules.speed_max) {
-      speed = rules.speed_max;
-    }
+    const incoming = side === 1 ? state.ball.vx : -state.ball.vx;
+    const speed = speedAfter(rules, incoming, state.rally_hits, offset / reach);
     const x = side === 0 ? 0 : rules.width;
     const vx = side === 0 ? speed : -speed;
     const vy = speed * ((offset / reach) * rules.slope_max);

@@ -1,6 +1,8 @@
 // @ts-check
 /** Keys and pointers become targets of the own paddle: a height in u, or null for "stop where you are". */
 
+import { margin } from "./engine.js";
+
 const POINTER_MS = 40; // 25 inputs a second leave room under the server's limit of 30
 const NUDGE = 1.5; // u: a pointer that moved less has not moved
 
@@ -106,7 +108,7 @@ export class Input {
 
   /** @param {Way} way */
   #end(way) {
-    return way === "up" ? this.rules.paddle_half : this.rules.height - this.rules.paddle_half;
+    return way === "up" ? margin(this.rules) : this.rules.height - margin(this.rules);
   }
 
   /**
@@ -129,9 +131,9 @@ export class Input {
 
   /** @param {PointerEvent} event */
   #pointAt(event) {
-    const { paddle_half: half, height } = this.rules;
+    const least = margin(this.rules);
     const { y } = this.court.toField(event.clientX, event.clientY);
-    this.live = Math.max(half, Math.min(height - half, y));
+    this.live = Math.max(least, Math.min(this.rules.height - least, y));
     this.#flush();
   }
 

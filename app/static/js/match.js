@@ -87,7 +87,6 @@ function welcome(message) {
   side = message.side;
   players = message.players;
   court.side = side;
-  court.resize();
   input.isEnabled = side !== null;
   if (message.state !== null) {
     view.show(stateFromJson(message.state));
@@ -95,7 +94,9 @@ function welcome(message) {
       statistics = new Statistics(false);
     }
     hasStarted = view.state.version > 0;
+    own.rules = input.rules = view.state.rules;
   }
+  court.resize();
   if (side !== null) {
     own.reset(view.state.paddles[side]);
   }

@@ -5,7 +5,7 @@
  * turns out otherwise is walked in, never jumped. Points come from the server alone.
  */
 
-import { apply, ballAt, decide, nextCrossing, paddleAt } from "./engine.js";
+import { apply, ballAt, decide, margin, nextCrossing, paddleAt } from "./engine.js";
 
 const BLEND_MS = 45; // time constant of a correction: gone after about 130 ms
 const FOLLOW = 36; // u: how far the drawn paddle may be ahead of what was sent, while a pointer drags it
@@ -103,8 +103,8 @@ export class OwnPaddle {
   #next(from, { at, target }) {
     const t = Math.max(at, from.t);
     const y = paddleAt(from, t, this.rules);
-    const { paddle_half: half, height } = this.rules;
-    return { t, y, target: target === null ? y : Math.max(half, Math.min(height - half, target)) };
+    const least = margin(this.rules);
+    return { t, y, target: target === null ? y : Math.max(least, Math.min(this.rules.height - least, target)) };
   }
 }
 
@@ -147,6 +147,7 @@ function withPaddle(state, { t, side }, y) {
  * @property {{x: number, y: number, speed: number, waiting: number} | null} ball `waiting`: µs until it is served
  * @property {number} direction of the ball, -1 or 1
  * @property {[number, number]} paddles
+ * @property {number} hits of this rally, foreseen ones too
  * @property {{side: number, x: number, y: number, n: number, speed: number} | null} hit that happened in this frame
  * @property {boolean} bounced off a wall in this frame
  */
@@ -188,7 +189,7 @@ export class Stage {
     this.hits = likely.rally_hits;
     const scene = this.#ball(likely, now, elapsed);
     this.last = now;
-    return { ...scene, paddles: [...this.paddles], hit: hit && likely.ball ? strike(likely.ball, likely.rally_hits) : null };
+    return { ...scene, paddles: [...this.paddles], hits: this.hits, hit: hit && likely.ball ? strike(likely.ball, likely.rally_hits) : null };
   }
 
   /**

@@ -1,4 +1,6 @@
 // @ts-check
+import { halfAt } from "./engine.js";
+
 /**
  * The court on a canvas. The field is always 1000 by 600 units, whatever the screen: nobody sees more than another.
  * Upright screens turn it by a quarter so that the own side is at the bottom.
@@ -110,9 +112,12 @@ export class Court {
       context.globalAlpha = this.side === null || isOwn ? 1 : 0.78;
       context.fillStyle = paint.ink;
       const x = side === 0 ? -rules.ball_radius - PADDLE_WIDTH : rules.width + rules.ball_radius;
-      const y = scene.paddles[side] - rules.paddle_half;
+      // A long paddle's end slides behind the wall
+      const half = halfAt(rules, scene.hits);
+      const top = Math.max(-rules.ball_radius / 2, scene.paddles[side] - half);
+      const bottom = Math.min(rules.height + rules.ball_radius / 2, scene.paddles[side] + half);
       context.beginPath();
-      context.roundRect(x, y, PADDLE_WIDTH, 2 * rules.paddle_half, PADDLE_WIDTH / 2);
+      context.roundRect(x, top, PADDLE_WIDTH, bottom - top, PADDLE_WIDTH / 2);
       context.fill();
       context.globalAlpha = 1;
     }

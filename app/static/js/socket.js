@@ -6,7 +6,8 @@
 
 import { ApiError } from "./api.js";
 
-export const PROTOCOL = 1;
+/** What this page speaks, the best first: a worker of an earlier release knows the last one. */
+export const PROTOCOLS = [2, 1];
 
 const BURST = 6;
 const BURST_MS = 120;
@@ -107,6 +108,7 @@ export class MatchSocket {
     this.owner = ""; // whose events we hold
     this.tries = 0;
     this.unseated = 0; // closes with 4401 in a row
+    this.protocol = PROTOCOLS[0];
     this.heard = 0;
     this.liveSince = 0;
     /** @type {number | null} */
@@ -181,7 +183,7 @@ export class MatchSocket {
       if (epoch === this.epoch) {
         const version = this.listener.version();
         const { owner } = this;
-        socket.send(JSON.stringify({ t: "hello", protocol: PROTOCOL, token: seat.token, version, owner }));
+        socket.send(JSON.stringify({ t: "hello", protocol: this.protocol, token: seat.token, version, owner }));
       }
     };
     socket.onmessage = (event) => epoch === this.epoch && this.#receive(event.data);
@@ -238,7 +240,10 @@ export class MatchSocket {
       this.tries = 0;
     }
     const policy = closePolicy(code);
-    if (policy.do === "stop") {
+    if (code === 4426 && this.protocol > 1) {
+      this.protocol = 1;
+      this.#attempt("reconnecting");
+    } else if (policy.do === "stop") {
       this.stop(policy.reason);
     } else if (policy.do === "seat once") {
       this.unseated += 1;

@@ -17,7 +17,7 @@ from live.records import FinishedMatch
 from matches.models import Match
 from matches.services import match_finish
 
-GOLDEN = Path(__file__).parents[1] / "golden/matches.json"
+GOLDEN = Path(__file__).parents[1] / "golden/rules1.json"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,9 @@ const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
 // Not a plain import: Node before 20.19 takes a .js file without a package.json for CommonJS.
 const source = read("../../../app/static/js/engine.js");
 const engine = await import(`data:text/javascript,${encodeURIComponent(source)}`);
-const matches = JSON.parse(read("../golden/matches.json"));
+const VERSIONS = [1, 2];
+const golden = VERSIONS.map((version) => JSON.parse(read(`../golden/rules${version}.json`)));
+const matches = golden.flat();
 
 const CALLS = { serve: engine.serve, move: engine.move, decide: engine.decide };
 
@@ -40,7 +42,7 @@ matches.forEach((match, number) => {
 });
 
 test("the standard rules are those of the reference", () => {
-  assert.deepStrictEqual({ ...engine.RULES, points: 7 }, matches.at(-1).rules);
+  assert.deepStrictEqual({ ...engine.RULES, points: 7 }, golden.at(-1).at(-1).rules);
 });
 
 test("a version gap and anything after the end are refused", () => {

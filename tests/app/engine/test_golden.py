@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from engine.rules import VERSIONS
 from tests.app.golden import generate
 from tests.processes import run
 
 HERE = Path(__file__).parent
 
 
-def test_golden_matches_are_what_the_rules_play_today() -> None:
-    assert generate.render() == generate.PATH.read_text(), "rules changed? run python tests/app/golden/generate.py"
+@pytest.mark.parametrize("version", VERSIONS)
+def test_golden_matches_are_what_the_rules_play_today(version: int) -> None:
+    text = generate.path(version).read_text()
+    assert generate.render(version) == text, "rules changed? run python tests/app/golden/generate.py"
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node to run the JavaScript rules")

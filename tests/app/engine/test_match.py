@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import engine
-from engine import End, Hit, MatchState, Pad, Pause, Point, Rules
+from engine import End, Hit, MatchState, Pad, Pause, Point, Rules1, Rules2
 
 
 def play(state: MatchState, *calls: tuple[Any, ...]) -> MatchState:
@@ -16,9 +17,9 @@ def play(state: MatchState, *calls: tuple[Any, ...]) -> MatchState:
     return state
 
 
-def served(points: int = 7) -> MatchState:
+def served(points: int = 7, rules: type[engine.Rules] = Rules2) -> MatchState:
     """A flat serve to the right at 1 s: it crosses the right plane at 500 u / 560 u/s later, 1.892857 s."""
-    return play(engine.initial(Rules(points=points)), (engine.serve, 1_000_000, 1, 0.0))
+    return play(engine.initial(rules(points=points)), (engine.serve, 1_000_000, 1, 0.0))
 
 
 def test_serve_rests_in_the_middle_until_its_time() -> None:
@@ -36,21 +37,52 @@ def test_ball_folds_at_both_walls() -> None:
     assert engine.ball_at(engine.Ball(t=0, x=0.0, y=300.0, vx=560.0, vy=-1_160.0), 300_000)[1] == 68.0
 
 
-def test_centred_hit_returns_flat_and_five_percent_faster() -> None:
-    (hit,) = engine.decide(served())
-    assert hit == Hit(v=2, t=1_892_857, side=1, n=1, x=1000.0, y=300.0, vx=-560.0 * 1.05, vy=0.0)
+@pytest.mark.parametrize(("rules", "speed"), [(Rules1, 560.0 * 1.05), (Rules2, 610.0)])
+def test_centred_hit_returns_flat_and_a_little_faster(rules: type[engine.Rules], speed: float) -> None:
+    (hit,) = engine.decide(served(rules=rules))
+    assert hit == Hit(v=2, t=1_892_857, side=1, n=1, x=1000.0, y=300.0, vx=-speed, vy=0.0)
 
 
-@pytest.mark.parametrize(("paddle", "slope"), [(240.0, 0.85), (360.0, -0.85), (330.0, -0.425)])
-def test_distance_from_the_middle_of_the_paddle_steers_the_ball(paddle: float, slope: float) -> None:
-    (hit,) = engine.decide(play(served(), (engine.move, 1_000_000, 1, paddle)))
+@pytest.mark.parametrize(
+    ("rules", "paddle", "slope", "speed"),
+    [
+        (Rules1, 240.0, 0.85, 588.0),
+        (Rules1, 330.0, -0.425, 588.0),
+        (Rules2, 238.0, 1.4, 1342.0),  # the edge: steep, and fast
+        (Rules2, 331.0, -0.7, 793.0),
+    ],
+)
+def test_distance_from_the_middle_of_the_paddle_steers_the_ball(
+    rules: type[engine.Rules], paddle: float, slope: float, speed: float
+) -> None:
+    (hit,) = engine.decide(play(served(rules=rules), (engine.move, 1_000_000, 1, paddle)))
     assert isinstance(hit, Hit)
+    assert hit.vx == pytest.approx(-speed)
     assert hit.vy == pytest.approx(-hit.vx * slope)
 
 
-def test_ball_beyond_the_edge_of_the_paddle_is_a_point() -> None:
-    (point,) = engine.decide(play(served(), (engine.move, 1_000_000, 1, 361.0)))
+@pytest.mark.parametrize(("rules", "paddle"), [(Rules1, 361.0), (Rules2, 363.0)])
+def test_ball_beyond_the_edge_of_the_paddle_is_a_point(rules: type[engine.Rules], paddle: float) -> None:
+    (point,) = engine.decide(play(served(rules=rules), (engine.move, 1_000_000, 1, paddle)))
     assert point == Point(v=3, t=1_892_857, side=0, score=(1, 0))
+
+
+def test_paddles_burn_shorter_in_a_rally_and_are_whole_at_the_next_serve() -> None:
+    rules = Rules2()
+    assert [rules.half_at(hits) for hits in (0, 2, 3, 10, 14, 15, 16, 99)] == [52, 52, 50, 36, 28, 26, 26, 26]
+    state = replace(served(), rally_hits=10)
+    assert engine.decide(play(state, (engine.move, 1_000_000, 1, 346.0)))[0].k == "hit"
+    assert engine.decide(play(state, (engine.move, 1_000_000, 1, 346.1)))[0].k == "point"
+    again = play(state, (engine.move, 1_000_000, 1, 346.1), (engine.decide,), (engine.serve, 4_000_000, 1, 0.0))
+    assert again.rules.half_at(again.rally_hits) == 52
+
+
+def test_a_smash_is_fast_for_one_flight_only() -> None:
+    rules = Rules2()
+    smash = rules.speed_after(560.0, 9, 1.0)
+    assert smash == rules.speed_max
+    assert rules.speed_after(smash, 10, 0.0) == 1110.0
+    assert rules.speed_after(smash, 40, 0.0) == rules.speed_base
 
 
 def test_last_point_ends_the_match() -> None:
@@ -61,15 +93,17 @@ def test_last_point_ends_the_match() -> None:
 
 def test_paddle_stops_at_its_target_and_targets_stop_at_the_field() -> None:
     (pad,) = engine.move(engine.initial(), 0, 0, 10_000.0, 5)
-    assert pad == Pad(v=1, t=0, side=0, y=300.0, target=550.0, seq=5)
+    assert pad == Pad(v=1, t=0, side=0, y=300.0, target=574.0, seq=5)
     paddle = engine.apply(engine.initial(), pad).paddles[0]
-    assert engine.paddle_at(paddle, 100_000) == 390.0
-    assert engine.paddle_at(paddle, 1_000_000) == 550.0
+    assert engine.paddle_at(paddle, 100_000) == 356.0
+    assert engine.paddle_at(paddle, 1_000_000) == 574.0
+    (pad,) = engine.move(engine.initial(Rules1()), 0, 0, 10_000.0, 5)
+    assert pad.target == 550.0
 
 
 def test_releasing_stops_the_paddle_where_it_is() -> None:
     state = play(engine.initial(), (engine.move, 0, 0, 550.0), (engine.move, 100_000, 0, None))
-    assert engine.paddle_at(state.paddles[0], 9_000_000) == 390.0
+    assert engine.paddle_at(state.paddles[0], 9_000_000) == 356.0
 
 
 def test_input_that_arrives_after_the_crossing_but_within_the_grace_still_saves() -> None:

@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine import SECOND, Event, Hit, MatchState, Pad, Point, Rules, Serve
+from engine import SECOND, Event, Hit, MatchState, Pad, Point, Serve, rules_of
 
 EPSILON = 1e-6  # u; rounding of sums of doubles
 
 ACTIONS = st.one_of(
     st.tuples(st.just("hand"), st.integers(0, 400_000), st.integers(0, 1), st.none() | st.floats(-500, 1_100)),
     st.tuples(st.just("aim"), st.integers(0, 400_000), st.integers(0, 1), st.floats(-70, 70)),
+    st.tuples(st.just("aim"), st.just(0), st.integers(0, 1), st.floats(-30, 30)),
     st.tuples(st.just("decide"), st.just(0), st.just(0), st.floats(-2, 2)),
 )
 
@@ -35,7 +36,7 @@ class Played:
 @st.composite
 def matches(draw: st.DrawFn) -> Played:
     """Any sequence of serves, inputs of both players and decisions, until the match or the sequence is over."""
-    states = [engine.initial(Rules(points=draw(st.integers(1, 3))))]
+    states = [engine.initial(rules_of(draw(st.sampled_from((2, 1))), draw(st.integers(1, 3))))]
     events: list[Event] = []
 
     def fold(new: tuple[Event, ...]) -> None:
@@ -121,28 +122,30 @@ def test_points_add_up_and_the_match_ends_with_the_last_one(played: Played) -> N
 
 
 @given(matches())
-def test_speed_grows_with_every_hit_up_to_the_cap_and_the_slope_is_bounded(played: Played) -> None:
+def test_speed_follows_from_the_rules_and_the_slope_is_bounded(played: Played) -> None:
     rules = played.last.rules
-    speed = 0.0
-    for event in played.events:
+    for before, event in zip(played.states, played.events, strict=False):
         if isinstance(event, Serve):
-            speed = rules.serve_speed
-        elif isinstance(event, Hit):
-            speed = min(speed * rules.speed_gain, rules.speed_max)
+            assert abs(event.vx) == rules.serve_speed
+        elif isinstance(event, Hit) and before.ball is not None:
+            offset = event.y - engine.paddle_at(before.paddles[event.side], event.t, rules)
+            reach = rules.reach_at(event.n - 1)
+            assert abs(event.vx) == rules.speed_after(abs(before.ball.vx), event.n - 1, offset / reach)
+            assert rules.serve_speed < abs(event.vx) <= rules.speed_max
         else:
             continue
-        assert abs(event.vx) == speed
         assert abs(event.vy) <= abs(event.vx) * rules.slope_max + EPSILON
 
 
 @given(matches())
 def test_flights_are_longer_than_all_latencies_together(played: Played) -> None:
-    """So every result reaches the other side before it matters there: grace, two ways of 75 ms and 50 ms of jitter."""
+    """So every result reaches the other side before it matters there: grace, two ways and 50 ms of jitter."""
     rules = played.last.rules
     contacts = [event.t for event in played.events if isinstance(event, Serve | Hit | Point)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(contacts)]
     assert all(gap >= rules.flight_min for gap in gaps)
-    assert rules.flight_min > rules.grace_max + 2 * 75_000 + 50_000
+    one_way = 75_000 if rules.version == 1 else 125_000
+    assert rules.flight_min > rules.grace_max + 2 * one_way + 50_000
 
 
 @given(matches(), st.floats(0, 1))
@@ -154,7 +157,7 @@ def test_ball_and_paddles_stay_in_the_field_at_any_moment(played: Played, part: 
         t = state.t + int((until - state.t) * part)
         for paddle in state.paddles:
             y = engine.paddle_at(paddle, t, rules)
-            assert rules.paddle_half <= y <= rules.height - rules.paddle_half
+            assert rules.margin <= y <= rules.height - rules.margin
         if state.ball is not None:
             x, y = engine.ball_at(state.ball, t, rules)
             assert -EPSILON <= x <= rules.width + EPSILON
@@ -175,7 +178,7 @@ def test_the_ball_never_tunnels(played: Played) -> None:
         plane = 0.0 if crossing.side == 0 else before.rules.width
         assert abs(x - plane) <= abs(before.ball.vx) / SECOND + EPSILON  # the plane is met within 1 µs
         distance = abs(y - engine.paddle_at(before.paddles[crossing.side], event.t, before.rules))
-        assert isinstance(event, Hit) == (distance <= before.rules.reach)
+        assert isinstance(event, Hit) == (distance <= before.rules.reach_at(before.rally_hits))
 
 
 @given(matches())

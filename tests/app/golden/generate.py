@@ -1,6 +1,7 @@
-"""Write `matches.json`: complete matches played by the Python rules, which the JavaScript rules must repeat to the bit.
+"""Write `rules<version>.json`: complete matches by the Python rules, which the JavaScript rules must repeat to the bit.
 
-Run `python tests/app/golden/generate.py` after a wanted change of the rules, and look at what changed.
+Run `python tests/app/golden/generate.py` after a wanted change of the rules, and look at what changed: a version that a
+release has played never changes again.
 """
 
 import json
@@ -13,8 +14,19 @@ ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "app"))
 
 import engine  # noqa: E402 - a script finds the package by its own place
+from engine.rules import VERSIONS  # noqa: E402
 
-PATH = Path(__file__).with_name("matches.json")
+HERE = Path(__file__).parent
+# Other numbers, so that no constant hides in either engine.
+ODD = {
+    "points": 5,
+    "width": 1234.5,
+    "height": 432.1,
+    "ball_radius": 7.3,
+    "paddle_half": 41.7,
+    "paddle_speed": 777.7,
+    "serve_speed": 543.2,
+}
 
 
 class Recorder:
@@ -53,6 +65,21 @@ class Recorder:
             *(engine.paddle_at(paddle, t, self.state.rules) for paddle in self.state.paddles),
         ]
 
+    def patient(self, hits: int) -> None:
+        """A rally of at least so many hits, most of them near the middle of the paddle, some at its very edge."""
+        direction = -1 if self.random() < 0.5 else 1
+        self.call("serve", self.state.t + 1_200_000, direction, self.between(-0.6, 0.6))
+        while crossing := engine.next_crossing(self.state):
+            reach = self.state.rules.reach_at(self.state.rally_hits)
+            edge = 0.999 * reach if self.random() < 0.15 else self.between(0.0, 0.3 * reach)
+            aim = crossing.y + edge * (-1 if self.random() < 0.5 else 1)
+            if self.state.rally_hits >= hits:
+                aim = 0.0 if crossing.y > self.state.rules.height / 2 else self.state.rules.height
+            start = max(self.state.t, self.state.paddles[crossing.side].t)
+            self.call("move", start, crossing.side, aim, len(self.steps))
+            self.call("move", start, 1 - crossing.side, self.state.rules.height / 2, len(self.steps))
+            self.call("decide")
+
     def rally(self) -> None:
         """Serve, then move both paddles about, the defender mostly to the ball, until somebody scores."""
         steep = 1.2 * self.state.rules.slope_max
@@ -76,7 +103,9 @@ class Recorder:
             else:
                 aim, delay = crossing.y + self.between(-63, 63), self.between(0, 150_000)
                 if self.random() < 0.1:  # the very edge of the paddle, reached in time
-                    reach = self.state.rules.reach + (-0.001, 0.0, 0.001)[int(self.between(0, 3))]
+                    reach = (
+                        self.state.rules.reach_at(self.state.rally_hits) + (-0.001, 0.0, 0.001)[int(self.between(0, 3))]
+                    )
                     aim, delay = crossing.y + (reach if self.random() < 0.5 else -reach), 0
                 start = min(now + int(delay), max(now, crossing.t - 1))
                 self.call("move", start, crossing.side, aim, len(self.steps))
@@ -84,11 +113,14 @@ class Recorder:
                     self.call("decide")
 
 
-def play(seed: int, rules: engine.Rules, forfeit: bool = False) -> dict[str, Any]:
-    """One complete match."""
+def play(seed: int, rules: engine.Rules, *, forfeit: bool = False, patience: int = 0) -> dict[str, Any]:
+    """One complete match. `patience`: hits of each rally."""
     recorder = Recorder(seed, rules)
     while recorder.state.phase != "over":
-        recorder.rally()
+        if patience:
+            recorder.patient(patience)
+        else:
+            recorder.rally()
         if forfeit and sum(recorder.state.score) == 2:
             recorder.call("end", recorder.state.t + 700_000, 0, "forfeit")
     return {
@@ -98,26 +130,37 @@ def play(seed: int, rules: engine.Rules, forfeit: bool = False) -> dict[str, Any
     }
 
 
-def render() -> str:
+def matches(version: int) -> list[dict[str, Any]]:
+    """Matches of different lengths, one of other numbers, and one that does not end by score."""
+    odd: engine.Rules
+    if version == 1:
+        odd = engine.Rules1(**ODD, speed_gain=1.07, speed_max=654.3, slope_max=0.77)
+    else:
+        odd = engine.Rules2(
+            **ODD,
+            speed_max=754.3,
+            slope_max=1.17,
+            paddle_half_min=23.4,
+            shrink=3.3,
+            shrink_after=1,
+            speed_step=21.7,
+            speed_base=676.5,
+            smash=0.7,
+        )
+    played = [play(seed, engine.rules_of(version, points)) for seed, points in ((1, 3), (2, 5), (3, 7))]
+    if version > 1:
+        played.append(play(6, engine.rules_of(version, 2), patience=18))  # as short as a paddle gets
+    return [*played, play(4, odd), play(5, engine.rules_of(version, 7), forfeit=True)]
+
+
+def path(version: int) -> Path:
+    return HERE / f"rules{version}.json"
+
+
+def render(version: int) -> str:
     """The file's text, one step a line."""
-    matches = [play(seed, engine.Rules(points=points)) for seed, points in ((1, 3), (2, 5), (3, 7))]
-    # Other numbers, so that no constant hides in either engine.
-    odd = engine.Rules(
-        points=5,
-        width=1234.5,
-        height=432.1,
-        ball_radius=7.3,
-        paddle_half=41.7,
-        paddle_speed=777.7,
-        serve_speed=543.2,
-        speed_gain=1.07,
-        speed_max=654.3,
-        slope_max=0.77,
-    )
-    matches.append(play(4, odd))
-    matches.append(play(5, engine.Rules(), forfeit=True))
     lines = []
-    for match in matches:
+    for match in matches(version):
         steps = ",\n".join(json.dumps(step, separators=(",", ":")) for step in match["steps"])
         head, tail = json.dumps(match["rules"]), json.dumps(match["state"])
         lines.append(f'{{"rules":{head},\n"steps":[\n{steps}\n],\n"state":{tail}}}')
@@ -125,4 +168,5 @@ def render() -> str:
 
 
 if __name__ == "__main__":
-    PATH.write_text(render())
+    for version in VERSIONS:
+        path(version).write_text(render(version))

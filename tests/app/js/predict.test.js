@@ -16,7 +16,7 @@ test("the own paddle moves in the frame of the key, before the server has said a
   const own = new OwnPaddle(RULES);
   own.press({ seq: 1, at: 500_000, target: 50 });
   own.draw(500_000, FRAME, null);
-  assert.equal(own.draw(600_000, FRAME, null), 300 - 90);
+  assert.equal(own.draw(600_000, FRAME, null), 300 - RULES.paddle_speed / 10);
 });
 
 test("the server's word about our input changes nothing when it is what we thought", () => {
@@ -48,7 +48,7 @@ test("a dragged paddle follows the pointer at the speed of all paddles", () => {
   const own = new OwnPaddle(RULES);
   own.press({ seq: 1, at: 0, target: 500 });
   const first = own.draw(FRAME, FRAME, 500);
-  assert.ok(Math.abs(first - 300 - (900 * FRAME) / 1_000_000) < 0.01);
+  assert.ok(Math.abs(first - 300 - (RULES.paddle_speed * FRAME) / 1_000_000) < 0.01);
   assert.ok(own.draw(20 * FRAME, FRAME, 500) <= 500);
 });
 
@@ -127,5 +127,5 @@ test("the opponent's paddle walks to where it is, at three times its speed at mo
   stage.scene(state, 0, null);
   const moved = apply(state, { k: "pad", v: state.version + 1, t: 0, side: 1, y: 50, target: 50, seq: 0 });
   const { paddles } = stage.scene(moved, FRAME, null);
-  assert.ok(Math.abs(paddles[1] - (300 - (2700 * FRAME) / 1_000_000)) < 0.01);
+  assert.ok(Math.abs(paddles[1] - (300 - (3 * RULES.paddle_speed * FRAME) / 1_000_000)) < 0.01);
 });

@@ -114,7 +114,7 @@ test("the first message is hello, with the token of the seat and the version tha
   const world = new World();
   world.version = 41;
   await world.join();
-  assert.deepEqual(world.socket.sent[0], { t: "hello", protocol: 1, token: "token 1", version: 41, owner: "" });
+  assert.deepEqual(world.socket.sent[0], { t: "hello", protocol: 2, token: "token 1", version: 41, owner: "" });
   assert.equal(world.socket.path, "/ws/local-8101/match/m1");
   assert.deepEqual(world.statuses, ["live"]);
 });
@@ -155,7 +155,7 @@ for (const code of [1001, 1006, 1012, 4404, 4408]) {
   });
 }
 
-for (const [code, reason] of /** @type {const} */ ([[1000, "over"], [1009, "broken"], [4400, "broken"], [4403, "refused"], [4409, "replaced"], [4426, "reload"]])) {
+for (const [code, reason] of /** @type {const} */ ([[1000, "over"], [1009, "broken"], [4400, "broken"], [4403, "refused"], [4409, "replaced"]])) {
   test(`a close with ${code} is final: ${reason}`, async () => {
     const world = new World();
     await world.join();
@@ -165,6 +165,18 @@ for (const [code, reason] of /** @type {const} */ ([[1000, "over"], [1009, "brok
     assert.equal(world.seatsAsked, 1);
   });
 }
+
+test("a worker of an earlier release is spoken to in its protocol; one of a later release ends it", async () => {
+  const world = new World();
+  await world.join();
+  await world.close(4426);
+  await world.welcome();
+  assert.equal(world.socket.sent[0].protocol, 1);
+  await world.close(4426);
+  await world.pass(60_000);
+  assert.equal(world.statuses.at(-1), "stopped: reload");
+  assert.equal(world.seatsAsked, 2);
+});
 
 test("a refused token gets one more seat, not endless ones", async () => {
   const world = new World();

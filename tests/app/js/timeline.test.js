@@ -7,7 +7,7 @@ import { apply, initial } from "../../../app/static/js/engine.js";
 import { Timeline } from "../../../app/static/js/timeline.js";
 
 /** @type {any[]} */
-const golden = JSON.parse(readFileSync(new URL("../golden/matches.json", import.meta.url), "utf8"));
+const golden = [1, 2].flatMap((version) => JSON.parse(readFileSync(new URL(`../golden/rules${version}.json`, import.meta.url), "utf8")));
 const matches = golden.map(({ rules, steps }) => ({ rules, events: steps.flatMap((/** @type {any} */ step) => step.events) }));
 
 test("a replay knows every moment, forwards and backwards, and ends as the match did", () => {

@@ -179,6 +179,7 @@ class Player:
         self.events: list[dict[str, Any]] = []
         self.seq = 0
         self.owner = ""  # whose events it holds
+        self.protocol = 2
         self.is_asleep = False  # says nothing any more
         self.is_following = False  # does as a page does when the socket is closed, or is asked to move
         self.opened = 0
@@ -196,7 +197,7 @@ class Player:
             self.socket = Socket(self.house.clock, on_frame=self._hear)
             self.socket.on_close = self._lost
             self.socket.open(f"/ws/{seat.worker}/match/{self.match_id}", **options)
-            self.socket.say("hello", protocol=1, token=token, version=self.version, owner=self.owner)
+            self.socket.say("hello", protocol=self.protocol, token=token, version=self.version, owner=self.owner)
             await settle()
         self.opened += 1
         if pings:

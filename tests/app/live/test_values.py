@@ -24,8 +24,8 @@ def test_records_survive_json() -> None:
         created_at="",
     )
     assert MatchSpec.from_json(spec.to_json()) == spec
-    with pytest.raises(ValueError, match="schema 2"):
-        MatchSpec.from_json(spec.to_json() | {"schema": 2})
+    with pytest.raises(ValueError, match="schema 3"):
+        MatchSpec.from_json(spec.to_json() | {"schema": 3})
 
 
 async def test_a_finished_match_survives_json(house: Any) -> None:

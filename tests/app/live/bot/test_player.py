@@ -13,7 +13,7 @@ import engine
 from live.bot.player import Player
 from live.bot.site import Failure, Ticket
 
-RULES = engine.Rules(points=1)
+RULES = engine.rules_of(2, 1)
 Script = Callable[[ServerConnection, dict[str, Any]], Awaitable[None]]
 
 
@@ -101,6 +101,22 @@ def closing(code: int, *, after: int | None = None) -> Script:
     return script
 
 
+async def test_a_worker_of_an_earlier_release_is_spoken_to_in_its_protocol() -> None:
+    said: list[int] = []
+
+    async def older(socket: ServerConnection, hello: dict[str, Any]) -> None:
+        said.append(hello["protocol"])
+        if hello["protocol"] > 1:
+            await socket.close(4426)
+        else:
+            await whole_match(socket, hello)
+
+    async with worker(older, older) as site:
+        bot = player(site)
+        await bot.play()
+    assert (bot.is_over, said) == (True, [2, 1])
+
+
 async def test_plays_to_the_end() -> None:
     async with worker(whole_match) as site:
         bot = player(site)
@@ -136,7 +152,7 @@ async def test_a_close_that_a_player_cannot_mend_fails_and_names_the_code(code: 
     async with worker(closing(code, after=1)) as site:
         with pytest.raises(Failure, match=str(code)):
             await player(site).play()
-    assert site.seats == 1
+    assert site.seats == (2 if code == 4426 else 1)  # the number before is tried as well
 
 
 async def test_a_second_refused_token_fails() -> None:

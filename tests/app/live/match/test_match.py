@@ -90,7 +90,7 @@ async def far_ball(house: Any, player: Any) -> engine.Crossing:
     [
         (80, 40, True),  # within what the server has measured of this player
         (80, 140, False),  # beyond it
-        (2_000, 110, True),  # a slow line gets the cap
+        (2_000, 140, True),  # a slow line gets the cap
         (2_000, 200, False),  # and no more
     ],
 )
@@ -102,7 +102,9 @@ async def test_an_input_counts_from_its_claim_within_the_grace(
     await house.player(ada.match_id, "g:bob").join()
     crossing = await far_ball(house, ada)
     away = abs(crossing.y - engine.paddle_at(ada.state.paddles[0], crossing.t))
-    in_time = crossing.t - int((away - 40) / 900 * SECOND) - 5 * MS  # the paddle just gets there
+    in_time = (
+        crossing.t - int((away - 40) / ada.state.rules.paddle_speed * SECOND) - 5 * MS
+    )  # the paddle just gets there
 
     await house.clock.advance((in_time + arrives_ms_late * MS - ada.now) / SECOND)
     ada.move(crossing.y, at=in_time)
@@ -123,11 +125,11 @@ async def test_no_claim_reaches_further_back_than_the_cap(house: Any) -> None:
     ada.move(crossing.y, at=arrived - 5 * SECOND)
     await house.clock.advance(0.3)
 
-    assert ada.happened("pad")[-1]["t"] == arrived - 120 * MS
+    assert ada.happened("pad")[-1]["t"] == arrived - 150 * MS
     assert ada.socket.heard("late") == [{"t": "late", "seq": 1}]
 
 
-@pytest.mark.parametrize(("tcp_rtt", "lasting_ms"), [(None, 60), ("20000", 30), ("200000", 120), ("soon", 60)])
+@pytest.mark.parametrize(("tcp_rtt", "lasting_ms"), [(None, 75), ("20000", 38), ("200000", 130), ("soon", 75)])
 async def test_nobody_lives_on_claims_of_an_earlier_time(house: Any, tcp_rtt: str | None, lasting_ms: int) -> None:
     """Whoever holds pongs back and dates every input back: in time for the crossing, so that it is not seen there."""
     await house.worker()
@@ -144,7 +146,7 @@ async def test_nobody_lives_on_claims_of_an_earlier_time(house: Any, tcp_rtt: st
         pads = [pad["t"] for pad in ada.happened("pad") if (pad["side"], pad["seq"]) == (ada.side, ada.seq)]
         gains.append((arrived - pads[0]) / MS)
 
-    assert gains[0] == 120
+    assert gains[0] == 130  # half of the round trip, and the margin
     assert gains[-1] <= lasting_ms, gains
 
 

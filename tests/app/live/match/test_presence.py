@@ -121,7 +121,7 @@ def looks_in(house: Any, worker: Any, match_id: str) -> Any:
     late = house.player(match_id, "g:late")
     late.socket.open(f"/ws/{worker.name}/match/{match_id}")
     token = seat_token(match_id=match_id, identity="g:late", side=None, worker=worker.name)
-    late.socket.say("hello", protocol=1, token=token, version=0)
+    late.socket.say("hello", protocol=2, token=token, version=0)
     return late
 
 

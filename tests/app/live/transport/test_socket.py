@@ -125,8 +125,7 @@ async def refusal(house: Any, path: str, hello: dict[str, Any]) -> int:
     return socket.close_code
 
 
-async def test_a_page_is_answered_in_the_protocol_that_it_speaks(house: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("live.protocol.codec.PROTOCOLS", frozenset({1, 2}))
+async def test_a_page_is_answered_in_the_protocol_that_it_speaks(house: Any) -> None:
     await house.worker()
     match_id = await house.match()
     seat = await house.directory.matches.seat(match_id, identity="g:ada", name="Ada")
@@ -155,7 +154,7 @@ async def test_a_hello_needs_the_token_of_this_seat(house: Any) -> None:
     assert await refusal(house, there, hello(worker="local-8102")) == 4401
     assert await refusal(house, there, hello(side=0)) == 4401
     assert await refusal(house, there, {"t": "ping", "c": 1, "rtt": None}) == 4400
-    assert await refusal(house, there, {**hello(), "protocol": 2}) == 4426
+    assert await refusal(house, there, {**hello(), "protocol": 3}) == 4426
     assert await refusal(house, there, {**hello(), "protocol": "1"}) == 4400
     assert await refusal(house, there, {"t": "hello", "protocol": 1, "token": "x"}) == 4400
     elsewhere = "/ws/local-8102/match/" + ada.match_id
