@@ -13,7 +13,7 @@ import json
 from accounts.models import User
 from allauth.mfa.totp.internal.auth import TOTP
 for name, password, is_staff, secret in json.loads({accounts!r}):
-    user = User.objects.create_user(name, password=password, is_staff=is_staff)
+    user = User.objects.create_user(name, password=password, is_staff=is_staff, is_superuser=bool(secret))
     if secret:
         TOTP.activate(user, secret)
 """

@@ -76,5 +76,12 @@ def _permissions_policy(request: HttpRequest, response: HttpResponseBase) -> Non
     response.headers.setdefault("Permissions-Policy", settings.PERMISSIONS_POLICY)
 
 
+def _keep_private(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Pages are for who asked, who is somebody else after logging out. What may be kept longer says so itself."""
+    is_personal = request.path.startswith(("/accounts/", "/me/", "/matches/", "/admin/", "/ops/"))
+    response.headers.setdefault("Cache-Control", f"private, {'no-store' if is_personal else 'no-cache'}")
+
+
 edge = hooks(before=_edge)
+private = hooks(after=_keep_private)
 permissions_policy = hooks(after=_permissions_policy)

@@ -44,6 +44,11 @@ class Staff:
     is_certain: bool = True
 
     @property
+    def may_silence(self) -> bool:
+        """Whoever only looks keeps no alert from others."""
+        return self.role == "Admin"
+
+    @property
     def console_name(self) -> str:
         """The name in Grafana: ASCII, and never that of an account that Grafana makes by itself."""
         return f"{quote(self.username, safe='@+')}@staff"

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -67,6 +67,8 @@ def oncall(request: HttpRequest, staff: Staff) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def silence_new(request: HttpRequest, staff: Staff) -> HttpResponse:
     """The form and its target; the address has the labels of the alert."""
+    if not staff.may_silence:
+        raise PermissionDenied
     try:
         labels = labels_read(request.GET.dict())
     except ValidationError as error:
@@ -112,6 +114,8 @@ def _silence_create(request: HttpRequest, staff: Staff, form: SilenceForm) -> No
 @require_POST
 def silence_expire(request: HttpRequest, staff: Staff, silence_id: UUID) -> HttpResponse:
     """End a silence: what it held back is heard again within a minute."""
+    if not staff.may_silence:
+        raise PermissionDenied
     try:
         alertmanager().silence_expire(str(silence_id))
     except (Unavailable, Refused) as error:

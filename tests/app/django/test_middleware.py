@@ -55,3 +55,14 @@ def test_the_content_security_policy_allows_no_inline_code(client: Client) -> No
     assert policy["connect-src"] == "'self' ws://testserver"
     assert policy["frame-ancestors"] == "'none'"
     assert not any("unsafe" in sources or "*" in sources for sources in policy.values())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [("/", "no-cache"), ("/accounts/signup/", "no-store"), ("/matches/", "no-store"), ("/nothing", "no-cache")],
+)
+def test_pages_are_kept_for_nobody_else(client: Client, path: str, kept: str) -> None:
+    said = client.get(path).headers["Cache-Control"]
+    assert kept in said
+    assert "private" in said

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from accounts.models import User
 from ops.alertmanager import Alertmanager, Matcher, Unavailable
 
 from .conftest import SILENCE, FakeAlertmanager, alert, silence
@@ -177,3 +178,13 @@ def test_matchers_read_as_alertmanager_writes_them() -> None:
     kinds = [(False, True), (False, False), (True, True), (True, False)]
     written = [str(Matcher("a", 'b"c', is_regex, is_equal)) for is_regex, is_equal in kinds]
     assert written == ['a="b\\"c"', 'a!="b\\"c"', 'a=~"b\\"c"', 'a!~"b\\"c"']
+
+
+def test_who_may_only_look_silences_nothing(oncall: Client, staff: User, manager: FakeAlertmanager) -> None:
+    User.objects.filter(pk=staff.pk).update(is_superuser=False)
+    for path in ("/ops/oncall/", "/ops/runbooks/PostgresDown"):
+        assert "/ops/oncall/silence/" not in text(oncall, path)
+    assert oncall.get(FORM).status_code == 403
+    for path in (FORM, f"/ops/oncall/silence/{SILENCE}/expire/"):
+        assert oncall.post(path, {"narrow": ["host"], "duration": "1h", "comment": "a good reason"}).status_code == 403
+    assert manager.told == []
