@@ -6,6 +6,7 @@ from accounts.views import AddressConfirmView
 urlpatterns = [
     path("", include("matches.urls")),
     path("", include("ratings.urls")),
+    path("", include("privacy.urls")),
     path("me/", include("accounts.urls")),
     re_path(r"^accounts/confirm-email/(?P<key>[-:\w]+)/$", AddressConfirmView.as_view(), name="account_confirm_email"),
     path("accounts/", include("allauth.urls")),

@@ -83,7 +83,8 @@ def ratings_refold(*, since: Match | None = None, touched: Iterable[int] = ()) -
         meet({change.user_id for change in rows if change.user_id})
         for _, changes in groupby(rows, key=attrgetter("match_id")):
             _fold(list(changes), standings)
-        RatingChange.objects.bulk_update(rows, _CHANGED)
+        # Not bulk_update, whose statement has a case for each row and column: ten times slower
+        RatingChange.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=_CHANGED)
         count, after = count + len(rows), rows[-1].match_id
     moved = Rating.objects.all() if since is None else Rating.objects.filter(pk__in=known)
     moved.delete()

@@ -1,6 +1,7 @@
 """Everything that does not differ between production, play, test and build, or has one safe default."""
 
 from typing import Any
+from urllib.parse import unquote
 
 from csp.constants import NONCE, NONE, SELF
 from django.utils.translation import gettext_lazy as _
@@ -31,6 +32,7 @@ INSTALLED_APPS = [
     "accounts",
     "matches",
     "ratings",
+    "privacy",
     "ops",
     "status",
 ]
@@ -158,6 +160,12 @@ def content_security_policy(*connect: str) -> dict[str, Any]:
         },
     }
 
+
+# Privacy and imprint: who runs the site, in lines, and where to write to; values of the environment are in %XX
+IMPRINT = [unquote(line) for line in env.list("MATCHPOINT_IMPRINT", default=[])]
+CONTACT = unquote(env.str("MATCHPOINT_CONTACT", default=""))
+DELETION_DAYS = env.int("MATCHPOINT_DELETION_DAYS", default=14)  # between the wish to delete an account and its end
+BACKUP_DAYS = env.int("MATCHPOINT_BACKUP_DAYS", default=0)  # that a backup holds what was deleted; 0: there are none
 
 # The monitoring hosts, every one of them; whichever answers is asked. Empty: there are none.
 PROMETHEUS_URLS = base_urls("MATCHPOINT_PROMETHEUS_URLS", example="http://127.0.0.1:9090")

@@ -22,6 +22,8 @@ PUBLIC = [
     "/",
     "/matches/",
     "/leaderboard/",
+    "/privacy/",
+    "/imprint/",
     "/accounts/login/",
     "/accounts/signup/",
     "/accounts/password/reset/",

@@ -147,3 +147,12 @@ def test_static_files_are_collected_without_services_or_secrets(tmp_path: Path) 
 def test_migrations_match_the_models() -> None:
     done = python("manage.py", "makemigrations", "--check", "--dry-run", MATCHPOINT_ENV="test")
     assert done.returncode == 0, done.stdout
+
+
+def test_the_imprint_comes_from_the_environment_whatever_is_in_it() -> None:
+    done = python(
+        "-c", "from django.conf import settings as s; print([s.IMPRINT, s.CONTACT, s.DELETION_DAYS, s.BACKUP_DAYS])",
+        **PRODUCTION, MATCHPOINT_IMPRINT="Ada%20%26%20O%27Hara%2C%20Ltd,K%C3%B6ln",
+        MATCHPOINT_CONTACT="hello%40example.com", MATCHPOINT_DELETION_DAYS="30", MATCHPOINT_BACKUP_DAYS="35",
+    )  # fmt: skip
+    assert done.stdout.strip() == str([["Ada & O'Hara, Ltd", "Köln"], "hello@example.com", 30, 35]), done.stderr

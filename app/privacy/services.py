@@ -1,0 +1,101 @@
+"""What people decide about their data, and what time decides. Each of these may run again, or stop in the middle."""
+
+import logging
+from datetime import datetime, timedelta
+from importlib import import_module
+from typing import Final
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.players import GUEST_MAX_AGE_S
+from matches.models import Seat
+from privacy.models import Deletion
+
+logger = logging.getLogger(__name__)
+
+# What stands where a name was, in the language of the database: "Computer" is there as well
+DELETED_NAME: Final = "Deleted player"
+EXPIRED_NAME: Final = "Guest"
+BATCH: Final = 1000  # rows of a statement: it must end long before the database's limit
+
+
+def deletion_request(*, user: User) -> Deletion | None:
+    """Have the account deleted when the grace is over. None when that was asked for before, which changes nothing."""
+    now = timezone.now()
+    due_at = now + timedelta(days=settings.DELETION_DAYS)
+    deletion, is_new = Deletion.objects.get_or_create(user=user, defaults={"requested_at": now, "due_at": due_at})
+    if not is_new:
+        return None
+    logger.info("deletion requested", extra={"user": user.pk, "due": due_at.date()})
+    return deletion
+
+
+def deletion_cancel(*, user: User) -> bool:
+    """Keep the account. False when nobody wanted it deleted."""
+    deleted, _ = Deletion.objects.filter(user=user).delete()
+    if deleted:
+        logger.info("deletion cancelled", extra={"user": user.pk})
+    return deleted > 0
+
+
+@transaction.atomic
+def account_delete(*, user: User) -> None:
+    """Delete the account now, with all that is about it. Its matches stay for their opponents, without the name."""
+    user_pk = user.pk
+    Seat.objects.filter(user=user).update(name=DELETED_NAME)
+    user.delete()
+    logger.info("account deleted", extra={"user": user_pk})
+
+
+def accounts_delete_due(*, now: datetime) -> int:
+    """Delete the accounts whose grace is over, and their sessions; returns how many."""
+    gone = set()
+    for pk in list(Deletion.objects.filter(due_at__lte=now).order_by("due_at").values_list("pk", flat=True)):
+        with transaction.atomic():
+            # Locked, because its owner may keep it at this very moment
+            deletion = Deletion.objects.select_for_update().filter(pk=pk, due_at__lte=now).first()
+            if deletion is not None:
+                account_delete(user=deletion.user)
+                gone.add(str(pk))
+    if gone:
+        _sessions_end(gone)
+    return len(gone)
+
+
+def _sessions_end(users: set[str]) -> None:
+    """Remove the sessions of `users`, as strings of their keys: they open nothing any more, but they name them."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    for session in Session.objects.all().iterator(BATCH):
+        if session.get_decoded().get(SESSION_KEY) in users:
+            store(session.session_key).delete()
+
+
+def guest_forget(*, guest_id: str) -> int:
+    """Take the name and the number of a guest off their matches; returns of how many."""
+    return _seats_forget(Seat.objects.filter(user=None, guest_id=guest_id))
+
+
+def guests_expire(*, now: datetime) -> int:
+    """As `guest_forget`, of matches so old that no browser can still have the cookie of who played them."""
+    before = now - timedelta(seconds=GUEST_MAX_AGE_S)
+    return _seats_forget(Seat.objects.exclude(guest_id="").filter(match__finished_at__lt=before))
+
+
+def _seats_forget(seats: QuerySet[Seat]) -> int:
+    count = 0
+    while keys := list(seats.values_list("pk", flat=True)[:BATCH]):
+        count += Seat.objects.filter(pk__in=keys).update(guest_id="", name=EXPIRED_NAME)
+    return count
+
+
+def sessions_expire(*, now: datetime) -> int:
+    count = 0
+    while keys := list(Session.objects.filter(expire_date__lt=now).values_list("pk", flat=True)[:BATCH]):
+        count += Session.objects.filter(pk__in=keys).delete()[0]
+    return count

@@ -1,0 +1,205 @@
+"""What people may ask for: to know, to take along, to be forgotten."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from live.records import FinishedMatch
+from matches.models import Match, Seat
+from matches.services import match_finish
+from privacy.export import relations
+from privacy.models import Deletion
+from privacy.services import deletion_request
+from ratings.models import RatingChange
+from tests.app.django.steps import delivered, log_in, proved
+
+pytestmark = pytest.mark.django_db
+
+Record = Callable[..., FinishedMatch]
+
+
+@pytest.fixture
+def ada(client: Client, make_user: Callable[..., User], record: Record) -> User:
+    """A user with rows in many models, logged in with her password."""
+    ada = make_user("ada", email="ada@example.com", display_name="Countess")
+    bea = make_user("bea", email="bea@example.com")
+    EmailAddress.objects.create(user=ada, email="ada@example.com", verified=True, primary=True)
+    ada.groups.add(Group.objects.create(name="umpires"))
+    kind = ContentType.objects.get_for_model(User)
+    LogEntry.objects.create(user=ada, content_type=kind, object_id="1", object_repr="x", action_flag=2)
+    match = record("abc", left=f"u:{ada.pk}", right=f"u:{bea.pk}")
+    match_finish(record=match)
+    Seat.objects.filter(user=ada).update(name="Countess")
+    log_in(client, "bea")  # her session stays
+    client.cookies.clear()
+    log_in(client, "ada")
+    return ada
+
+
+def files_of(answer: Any) -> dict[str, bytes]:
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content)))
+    return {name: archive.read(name) for name in archive.namelist()}
+
+
+def rows_naming(user_pk: int, *words: str) -> list[str]:
+    """Rows of any model that belong to the user, or have one of the words in a text."""
+    found = []
+    for model in apps.get_models():
+        for instance in model._default_manager.all():
+            for field in model._meta.concrete_fields:
+                value = field.value_from_object(instance)
+                is_theirs = field.related_model is User and value == user_pk
+                is_named = isinstance(value, str) and any(word in value.lower() for word in words)
+                if is_theirs or is_named or (model is User and value == user_pk and field.primary_key):
+                    found.append(f"{model._meta.label}.{field.name}")
+            if isinstance(instance, Session) and instance.get_decoded().get("_auth_user_id") == str(user_pk):
+                found.append("sessions.Session")
+    return found
+
+
+def test_the_archive_has_every_row_about_somebody_and_no_secret(client: Client, ada: User) -> None:
+    Authenticator.objects.create(user=ada, type="totp", data={"secret": "JBSWY3DPEHPK3PXP"})
+    deletion_request(user=ada)
+    files = files_of(client.post("/privacy/export/"))
+    account = json.loads(files["account.json"])
+    assert (account["username"], account["email"], account["groups"]) == ("ada", "ada@example.com", ["umpires"])
+    for relation in relations():  # whatever models there are
+        model = relation.related_model
+        told = json.loads(files[f"{model._meta.label}.json"])
+        rows = model._default_manager.filter(**{relation.field.name: ada})
+        assert [row[model._meta.pk.attname] for row in told] == list(rows.order_by("pk").values_list("pk", flat=True))
+    assert {"matches.Seat.json", "ratings.Rating.json", "ratings.RatingChange.json", "mfa.Authenticator.json"} <= set(
+        files
+    )
+    (seat,) = json.loads(files["matches.Seat.json"])
+    assert (seat["match"]["public_id"], seat["match"]["score_left"]) == ("abc", 7)
+    assert files["timelines/abc.json.gz"] == bytes(Match.objects.get().timeline.events_gzip)
+    everything = b"".join(files.values())
+    assert b"JBSWY3DPEHPK3PXP" not in everything
+    assert ada.password.encode() not in everything
+    assert b"bea@example.com" not in everything
+
+
+def test_a_guest_takes_along_what_the_cookie_played(client: Client, guest_id: str, record: Record) -> None:
+    match_finish(record=record("mine", left=f"g:{guest_id}"))
+    match_finish(record=record("foreign", left="g:other"))
+    files = files_of(client.post("/privacy/export/"))
+    assert [seat["match"]["public_id"] for seat in json.loads(files["matches.Seat.json"])] == ["mine"]
+    assert "timelines/foreign.json.gz" not in files
+    for _ in range(5):
+        answer = client.post("/privacy/export/", follow=True)
+    assert "often enough" in answer.content.decode()
+    assert client.get("/privacy/export/").status_code == 405
+
+
+def test_an_account_goes_after_the_grace_and_leaves_nothing_but_matches(client: Client, ada: User) -> None:
+    ada_pk = ada.pk
+    proved(client)
+    assert client.post("/privacy/delete/").headers["Location"] == "/privacy/"
+    (told,) = delivered()
+    assert told.to == ["ada@example.com"]
+    assert "will be deleted on" in told.body
+    assert "Keep my account" in client.get("/privacy/").content.decode()
+
+    call_command("housekeeping")
+    assert User.objects.filter(pk=ada_pk).exists(), "the grace is not over"
+    client.post("/privacy/keep/")
+    assert not Deletion.objects.exists()
+
+    Authenticator.objects.create(user=ada, type="totp", data={"secret": "JBSWY3DPEHPK3PXP"})
+    deletion_request(user=ada)
+    Deletion.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    assert len(rows_naming(ada_pk, "ada@example.com", "countess")) > 8
+    call_command("housekeeping")
+    assert rows_naming(ada_pk, "ada@example.com", "countess") == []
+    assert [seat.name for seat in Seat.objects.order_by("side")] == ["Deleted player", "Right Player"]
+    assert RatingChange.objects.count() == 2
+    assert Session.objects.count() == 1, "bea is still logged in"
+    call_command("recompute_ratings")
+    assert client.get("/privacy/").context["player"].is_guest
+    call_command("housekeeping")  # again: nothing is left to do
+
+
+def test_deleting_needs_an_account_and_a_password_given_lately(client: Client, user: User) -> None:
+    assert client.post("/privacy/delete/").headers["Location"].startswith("/accounts/login/")
+    client.force_login(user)
+    assert client.post("/privacy/delete/").headers["Location"].startswith("/accounts/reauthenticate/")
+    assert not Deletion.objects.exists()
+    assert client.get("/privacy/keep/").status_code == 405
+
+
+def test_guests_are_forgotten_after_a_year_or_when_they_ask(
+    client: Client, guest_id: str, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("privacy.services.BATCH", 2)
+    now = timezone.now()
+
+    def play(match_id: str, guest: str, days: int) -> None:
+        at = now - timedelta(days=days)
+        match_finish(record=record(match_id, left=f"g:{guest}", started_at=at, finished_at=at))
+
+    for number in range(5):
+        play(f"old{number}", "somebody", 366)
+    play("young", "somebody", 364)
+    play("mine", guest_id, 3)
+    Session.objects.create(session_key="stale", session_data="x", expire_date=now - timedelta(days=1))
+    call_command("housekeeping")
+    left = dict(Seat.objects.exclude(guest_id="").values_list("match__public_id", "name"))
+    assert left == {"young": "Left Player", "mine": "Left Player"}
+    assert Seat.objects.filter(name="Guest").count() == 5
+    assert not Session.objects.exists()
+
+    client.post("/privacy/forget/")
+    assert not Seat.objects.filter(guest_id=guest_id).exists()
+    assert client.cookies["mp_guest"].value == "" or client.cookies["mp_guest"]["max-age"] == 0
+
+
+def test_the_operator_is_named_as_the_settings_say(client: Client, settings: Any) -> None:
+    settings.IMPRINT, settings.CONTACT = ["Ada & Co", "1 Court Road"], "hello@example.com"
+    settings.BACKUP_DAYS = 35
+    for path in ("/imprint/", "/privacy/"):
+        page = client.get(path).content.decode()
+        assert "Ada &amp; Co<br>1 Court Road" in page
+        assert 'href="mailto:hello@example.com"' in page
+    assert "up to 35 days" in page
+    settings.IMPRINT, settings.BACKUP_DAYS = [], 0
+    page = client.get("/privacy/").content.decode()
+    assert "has not said who they are" in page
+    assert "backups" not in page
+
+
+def test_machines_find_what_they_look_for(client: Client) -> None:
+    robots = client.get("/robots.txt")
+    assert robots.headers["Content-Type"] == "text/plain"
+    assert "Disallow: /m/\n" in robots.content.decode()
+    assert client.get("/.well-known/change-password").headers["Location"] == "/accounts/password/change/"
+    manifest = client.get("/manifest.webmanifest", headers={"accept-language": "de"})
+    assert manifest.headers["Content-Type"] == "application/manifest+json"
+    told = manifest.json()
+    assert (told["lang"], told["start_url"], told["display"]) == ("de", "/", "standalone")
+    assert "Freund" in told["description"]
+    assert 'rel="manifest" href="/manifest.webmanifest"' in client.get("/").content.decode()
+
+
+def test_icons_are_as_large_as_the_manifest_says(client: Client, settings: Any) -> None:
+    for icon in client.get("/manifest.webmanifest").json()["icons"]:
+        data = (settings.STATICFILES_DIRS[0] / icon["src"].removeprefix("/static/")).read_bytes()
+        assert data[:8] == b"\x89PNG\r\n\x1a\n"
+        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+        assert icon["sizes"] == f"{width}x{height}"
