@@ -56,6 +56,7 @@ def test_a_dead_host_is_named_and_the_others_are_deployed_without_it(twins: Lab)
     assert "mp1, which gets the certificate, does not answer. mp2 goes on with the one it has" in " ".join(
         output.split()
     )
+    assert "https://" in twins.make("staff", "NAME=night-shift", "EMAIL=night-shift@example.com"), "mp1 was asked"
     twins.start("mp1")
     again = recap(twins.make("deploy"))
     assert (again["changed"], again["failed"], again["unreachable"]) == (0, 0, 0)
