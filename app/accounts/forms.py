@@ -8,6 +8,7 @@ from allauth.account.models import EmailAddress
 from django import forms
 from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.names import name_clean
@@ -20,6 +21,15 @@ class ProfileForm(forms.ModelForm):
 
     def clean_display_name(self) -> str:
         return name_clean(self.cleaned_data["display_name"], may_be_reserved=self.instance.is_staff)
+
+
+class GuestForm(forms.Form):
+    """How a guest wants to be called."""
+
+    name = forms.CharField(label=_("Your name"), max_length=30)
+
+    def clean_name(self) -> str:
+        return name_clean(self.cleaned_data["name"])
 
 
 class ResetPasswordForm(allauth_forms.ResetPasswordForm):

@@ -104,6 +104,11 @@ def _guest_of(request: HttpRequest) -> Guest:
     return guest
 
 
+def guest_rename(request: HttpRequest, name: str) -> None:
+    """Give the request's guest, who stays the same one, a name; the answer carries it."""
+    request.new_guest = Guest(id=_guest_of(request)["id"], name=name)  # type: ignore[attr-defined]  # as above
+
+
 def _player_of(request: HttpRequest, user: User | AnonymousUser) -> Player:
     if isinstance(user, User):
         before = guest_read(request)

@@ -11,8 +11,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.forms import ProfileForm
+from accounts.forms import GuestForm, ProfileForm
 from accounts.models import User
+from accounts.players import guest_rename, player_get
 from accounts.second_factor import second_factor_exists
 from matches.selectors import record_of
 
@@ -29,6 +30,20 @@ def profile(request: HttpRequest) -> HttpResponse:
         return redirect("profile")
     context = {"form": form, "record": record_of(user=user), "has_second_factor": second_factor_exists(user)}
     return render(request, "accounts/profile.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def guest(request: HttpRequest) -> HttpResponse:
+    """Where a guest takes a name; it is in the cookie, and in the matches from then on."""
+    player = player_get(request)
+    if not player.is_guest:
+        return redirect("profile")
+    form = GuestForm(request.POST if request.method == "POST" else None, initial={"name": player.name})
+    if form.is_valid():
+        messages.success(request, _("That is your name from now on."))
+        guest_rename(request, form.cleaned_data["name"])
+        return redirect("home")
+    return render(request, "accounts/guest.html", {"form": form})
 
 
 class AddressConfirmView(ConfirmEmailView):

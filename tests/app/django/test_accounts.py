@@ -34,6 +34,22 @@ def test_a_guest_gets_a_friendly_name_and_keeps_it(client: Client) -> None:
     assert "mp_guest" not in response.cookies
 
 
+def test_a_guest_chooses_a_name_and_stays_who_they_were(client: Client, user: User) -> None:
+    before = client.get("/").context["player"]
+    assert client.post("/me/guest/", {"name": "  Grace   H "}).headers["Location"] == "/"
+    after = client.get("/").context["player"]
+    assert (after.name, after.identity) == ("Grace H", before.identity)
+    for name in ("", "Root", "\u200b", "x" * 31):
+        page = client.post("/me/guest/", {"name": name})
+        assert page.context["form"].errors["name"], name
+    assert client.get("/").context["player"].name == "Grace H"
+    client.force_login(user)
+    assert client.post("/me/guest/", {"name": "Else"}).headers["Location"] == "/me/"
+    newcomer = Client()  # whose first request this is
+    newcomer.post("/me/guest/", {"name": "Else"})
+    assert newcomer.get("/").context["player"].name == "Else"
+
+
 @pytest.mark.parametrize("cookie", ["", "nonsense", "eyJpZCI6ICJ4In0:forged:signature"])
 def test_a_forged_guest_cookie_makes_a_new_guest(client: Client, cookie: str) -> None:
     client.cookies["mp_guest"] = cookie

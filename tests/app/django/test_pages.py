@@ -24,6 +24,7 @@ PUBLIC = [
     "/leaderboard/",
     "/privacy/",
     "/imprint/",
+    "/me/guest/",
     "/accounts/login/",
     "/accounts/signup/",
     "/accounts/password/reset/",
