@@ -33,7 +33,7 @@ fenced = Counter("matchpoint_match_fenced_total", "Matches that were dropped bec
 set_aside = Counter("matchpoint_match_unreadable_total", "Matches that nobody can read, so nobody plays on.")
 
 input_broadcast = Histogram(
-    "matchpoint_input_broadcast_seconds", "From the receipt of an input to its event in all outboxes.", buckets=BUCKETS
+    "matchpoint_input_broadcast_seconds", "From the arrival of an input to its event in all outboxes.", buckets=BUCKETS
 )
 crossing_lag = Histogram(
     "matchpoint_crossing_lag_seconds", "How late a crossing was decided against its schedule.", buckets=BUCKETS

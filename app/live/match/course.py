@@ -15,6 +15,8 @@ from live.match.timers import Timers
 from live.records import Checkpoint, MatchSpec
 
 SERVE_SLOPE: Final = 0.6
+STALL_US: Final = 2_000  # timers are late by less without a stall
+TURN_US: Final = 1_000  # the event loop reads all sockets before a timer that is set so far ahead
 
 Events = tuple[engine.Event, ...]
 
@@ -124,11 +126,16 @@ class Course:
         self._announced_at = self.now()
         self.advance(engine.serve(self.state, self._announced_at + countdown, direction, slope))
 
-    def move(self, seat: Seat, claimed: int, target: float | None, seq: int, grace: int | None = None) -> None:
-        """Effective early: the claim counts as far back as the grace goes. Settles a crossing that it comes after."""
-        now = self.now()
-        effective = engine.admit(self.state, seat.side, claimed, now, seat.grace if grace is None else grace)
-        seat.input_counted(effective=effective, arrived=now)
+    def move(
+        self, seat: Seat, claimed: int, target: float | None, seq: int, grace: int | None = None, waited: int = 0
+    ) -> None:
+        """Effective early: the claim counts as far back as the grace goes. Settles a crossing that it comes after.
+
+        The grace counts from when the input arrived, `waited` ago, not from when this process got round to it.
+        """
+        arrived = self.now() - waited
+        effective = engine.admit(self.state, seat.side, claimed, arrived, seat.grace if grace is None else grace)
+        seat.input_counted(effective=effective, arrived=arrived)
         self.advance(engine.move(self.state, effective, seat.side, target, seq))
 
     def end(self, winner: int | None, reason: str) -> None:
@@ -136,13 +143,21 @@ class Course:
         if self.state.phase != "over":
             self.advance(engine.end(self.state, self.now(), winner, reason))
 
-    def _decide(self) -> None:
-        """Decide late: the crossing's time and its grace have passed."""
+    def _decide(self, *, is_read: bool = False) -> None:
+        """Decide late: the crossing's time and its grace have passed.
+
+        When this process was late itself, inputs that came in time may not have been read yet (`is_read`): they are,
+        before the next timer.
+        """
         crossing = engine.next_crossing(self.state)
-        if crossing is not None:
-            due = crossing.t + self._seats[crossing.side].grace
-            metrics.crossing_lag.observe(max(0, self.now() - due) / SECOND)
-            self.advance(engine.decide(self.state))
+        if crossing is None:
+            return
+        lag = max(0, self.now() - crossing.t - self._seats[crossing.side].grace)
+        if lag > STALL_US and not is_read:
+            self.after("crossing", self.now() + TURN_US, partial(self._decide, is_read=True))
+            return
+        metrics.crossing_lag.observe(lag / SECOND)
+        self.advance(engine.decide(self.state))
 
     def _charge(self, side: int) -> None:
         seat = self._seats[side]

@@ -190,10 +190,9 @@ class MatchOwner:
         if seat is None or not self.has_started or self.is_over or self.is_parting or message.seq <= seat.last_seq:
             return
         seat.last_seq = message.seq
-        now = self._now()
-        if now - message.at > seat.grace + LATE_US:
+        if self._now() - socket.waited - message.at > seat.grace + LATE_US:
             socket.send(codec.late(message.seq))
-        self._course.move(seat, message.at, message.target, message.seq)
+        self._course.move(seat, message.at, message.target, message.seq, waited=socket.waited)
 
     def leave(self, socket: Socket) -> None:
         seat = self._room.seat_of(socket)

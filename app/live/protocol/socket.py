@@ -32,6 +32,7 @@ class Socket(Protocol):
     identity: str
     protocol: int
     told_by: str  # the owner whose events the client holds
+    waited: int  # (µs) for how long the message that is heard has been here unread
 
     def send(self, frame: Frame) -> None: ...
 

@@ -91,6 +91,7 @@ class Connection:
         self.protocol = 0
         self.line_rtt: int | None = None  # (µs) as the kernel of the edge has measured it when the socket opened
         self.told_by = ""  # the owner whose events the client holds
+        self.waited = 0
         if wire is None:
             self._writer = asyncio.create_task(self._write(), name="match-socket-writer")
             self._writer.add_done_callback(_report)

@@ -168,12 +168,13 @@ class _Socket:
         if origin not in own:
             raise Refused(4403, "foreign origin")
 
-    def _hear(self, text: str | None) -> None:
-        """Hand a message to the owner; None is a binary one."""
+    def _hear(self, text: str | None, waited: int = 0) -> None:
+        """Hand a message to the owner, which has waited (µs) to be read; None is a binary one."""
         connection, owner = self._connection, self._owner
         if connection.closing or owner is None:
             return
-        received = connection.seen_at = self._worker.clock.now()
+        connection.seen_at = self._worker.clock.now()
+        connection.waited = waited
         try:
             if not connection.budget.spend():
                 raise Refused(4429, "too many messages")
@@ -183,7 +184,8 @@ class _Socket:
             connection.refuse(refused)
         else:
             if isinstance(message, codec.Input):
-                metrics.input_broadcast.observe((self._worker.clock.now() - received) / SECOND)
+                passed = self._worker.clock.now() - connection.seen_at
+                metrics.input_broadcast.observe((passed + waited) / SECOND)
 
     async def _next(self) -> str | None:
         """The next message. _Gone."""

@@ -8,12 +8,14 @@ name. Where one is missing, or TLS ends in this process, sockets go the plain wa
 """
 
 import logging
+import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet import tcp
+from twisted.internet import main, tcp
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +23,14 @@ PING_TAG: Final = b"rtt "
 OF_TWISTED: Final = ("socket", "dataBuffer", "_tempDataLen", "TLS")  # of a tcp.Server
 OF_AUTOBAHN: Final = ("state", "data", "current_frame", "inside_message", "autoPingPending")  # of a WebSocketProtocol
 OF_DAPHNE: Final = ("application_queue", "last_ping")  # of its WebSocketProtocol
+READ_BYTES: Final = 4096
+WAITED_MAX_NS: Final = 500_000_000  # beyond it the wall clock was set, and nobody waited
 SHORT: Final = 126  # bytes from which on a frame has a longer head
 
+# Linux' value, on all its architectures that have wheels: Python has no name for it
+_TIMESTAMPNS: Final = 35 if sys.platform == "linux" else None
+_STAMP: Final = struct.Struct("@ll")  # seconds and ns of the wall clock
+_ANCILLARY: Final = socket.CMSG_SPACE(_STAMP.size)
 _TEXT, _PONG = 0x81, 0x8A  # final frames
 _HEADS: Final = [bytes((_TEXT, size)) for size in range(SHORT)]
 _PING: Final = bytes((0x89, len(PING_TAG) + 8)) + PING_TAG
@@ -39,9 +47,14 @@ def frame(message: bytes) -> bytes:
 
 
 class Wire:
-    """What is added to a WebSocketProtocol of Daphne. `hear` gets a text, or None for a binary message."""
+    """What is added to a WebSocketProtocol of Daphne.
 
-    _hear: Callable[[str | None], None] | None = None
+    `hear` gets a text, or None for a binary message, and for how long (µs) that has waited to be read: a player does
+    not pay for what else this process had to do. Only the kernel knows when bytes came; where it does not say, 0.
+    """
+
+    _hear: Callable[[str | None, int], None] | None = None
+    _waited = 0  # of the bytes that were read last
     _gone: Callable[[], None] | None = None
     _rtt: int | None = None
     is_full = False  # Twisted's buffer: nothing more goes in until `on_room` is called
@@ -70,16 +83,19 @@ class Wire:
             logger.warning("sockets go the slow way", extra={"missing": missing})
         return not missing
 
-    def listen(self, hear: Callable[[str | None], None], gone: Callable[[], None]) -> None:
+    def listen(self, hear: Callable[[str | None, int], None], gone: Callable[[], None]) -> None:
         """From here on messages go to `hear`, beginning with those that wait, and the end of the socket to `gone`."""
         self._hear, self._gone = hear, gone
+        if _TIMESTAMPNS is not None:
+            self.transport.socket.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+            self.transport.doRead = self._read
         queue = self.application_queue
         while not queue.empty():
             message = queue.get_nowait()
             if message["type"] == "websocket.disconnect":
                 self._end()
                 return
-            hear(message.get("text"))
+            hear(message.get("text"), 0)
 
     def write(self, message: bytes) -> bool:
         """Send a text message now. False: there is no room; nothing was sent, and `on_room` will be called.
@@ -120,6 +136,25 @@ class Wire:
 
     # Called by Twisted, autobahn and Daphne
 
+    def _read(self) -> Exception | None:
+        """Twisted's `doRead`, with the time at which the bytes came."""
+        try:
+            data, ancillary, _, _ = self.transport.socket.recvmsg(READ_BYTES, _ANCILLARY)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        self._waited = 0
+        for _, kind, value in ancillary:
+            if kind == _TIMESTAMPNS:
+                seconds, ns = _STAMP.unpack(value)
+                waited = time.time_ns() - seconds * 1_000_000_000 - ns
+                self._waited = waited // 1000 if 0 < waited < WAITED_MAX_NS else 0
+        self.dataReceived(data)
+        return None
+
     def dataReceived(self, data: bytes) -> None:
         """Whole, short, masked texts and pongs are read here; from the first other frame on it is autobahn's turn."""
         at, end, hear = 0, len(data), self._hear
@@ -135,7 +170,7 @@ class Wire:
                         text = _unmasked(data, at + 2, size).decode()
                     except UnicodeDecodeError:
                         break
-                    hear(text)
+                    hear(text, self._waited)
                 elif kind == _PONG and self.autoPingPending is None:
                     self.onPong(_unmasked(data, at + 2, size))
                 else:
@@ -148,7 +183,7 @@ class Wire:
         if self._hear is None:
             super().onMessage(payload, isBinary)  # type: ignore[misc]  # of the protocol
         else:
-            self._hear(None if isBinary else payload.decode())
+            self._hear(None if isBinary else payload.decode(), self._waited)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         super().onClose(wasClean, code, reason)  # type: ignore[misc]  # of the protocol

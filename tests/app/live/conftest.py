@@ -63,6 +63,15 @@ class FakeClock:
         heapq.heappush(self._timers, (when, next(self._order), timer))
         return timer
 
+    def stall(self, seconds: float) -> None:
+        """Nothing runs for so long; then all that is due, but for what it sets itself."""
+        self._now += int(seconds * SECOND)
+        due = [timer for when, _, timer in sorted(self._timers[:]) if when <= self._now and not timer.is_cancelled]
+        for timer in due:
+            if not timer.is_cancelled:
+                timer.is_cancelled = True
+                timer.callback()
+
     async def advance(self, seconds: float, until: Callable[[], Any] = lambda: False) -> None:
         """Go on by `seconds`, timer by timer, or until the condition holds."""
         end = self._now + int(seconds * SECOND)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import engine
+from live.protocol import codec
 
 SECOND = 1_000_000
 MS = 1_000
@@ -112,6 +113,27 @@ async def test_an_input_counts_from_its_claim_within_the_grace(
 
     assert bool(ada.happened("hit")) is is_saved
     assert bool(ada.socket.heard("late")) is not is_saved
+
+
+async def test_a_stall_of_the_server_costs_no_player_an_input(house: Any) -> None:
+    worker = await house.worker()
+    ada = await house.player(await house.match(points=21)).join(rtt_us=80 * MS)
+    await house.player(ada.match_id, "g:bob").join()
+    crossing = await far_ball(house, ada)
+    away = abs(crossing.y - engine.paddle_at(ada.state.paddles[0], crossing.t))
+    in_time = crossing.t - int((away - 40) / 900 * SECOND) - 5 * MS
+    await house.clock.advance((in_time - ada.now) / SECOND)
+    owner = worker.owners[ada.match_id]
+    [socket] = [each for each in worker.connections if each.identity == "g:ada"]
+
+    house.clock.stall(0.4)  # timers are called before what came meanwhile is read
+    socket.waited = 400 * MS
+    owner.input(socket, codec.Input(seq=1, at=in_time, target=crossing.y))
+    await house.clock.advance(0.3)
+
+    assert ada.happened("pad")[-1]["t"] == in_time
+    assert ada.happened("hit")
+    assert not ada.socket.heard("late")
 
 
 async def test_no_claim_reaches_further_back_than_the_cap(house: Any) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import socket
 import struct
+import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from daphne.ws_protocol import WebSocketFactory
-from twisted.internet import tcp
+from twisted.internet import main, tcp
 from twisted.internet.protocol import Factory
 
 from live.transport import wire
@@ -66,7 +68,10 @@ class Line:
     """A socket that the server has accepted, and the client's end of it."""
 
     def __init__(self) -> None:
-        ours, self.client = socket.socketpair()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.client = socket.create_connection(server.getsockname())
+            ours, _ = server.accept()
+        self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.client.settimeout(5)
         self.reactor = Reactor()
         factory = WebSocketFactory(Daphne())
@@ -78,6 +83,7 @@ class Line:
         self.transport.getPeer = self.transport.getHost = lambda: None  # type: ignore[method-assign, assignment, return-value]
         self.protocol.makeConnection(self.transport)
         self.heard: list[str | None] = []
+        self.waited: list[int] = []
         self.is_gone = False
         self.says(HANDSHAKE)
         self.protocol.serverAccept()
@@ -87,12 +93,16 @@ class Line:
 
     def listen(self) -> "Line":
         assert self.protocol.is_straight
-        self.protocol.listen(self.heard.append, lambda: setattr(self, "is_gone", True))
+        self.protocol.listen(self.hear, lambda: setattr(self, "is_gone", True))
         return self
+
+    def hear(self, text: str | None, waited: int) -> None:
+        self.heard.append(text)
+        self.waited.append(waited)
 
     def says(self, data: bytes) -> None:
         self.client.sendall(data)
-        self.transport.doRead()
+        assert self.transport.doRead() is None
 
     def writes(self) -> None:
         """What the reactor would do while the socket takes more."""
@@ -244,6 +254,33 @@ def test_the_server_measures_the_round_trip(line: Line) -> None:
     assert 0 <= protocol.rtt() < 5_000_000
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when bytes came")
+def test_a_message_says_how_long_it_was_not_read(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    line.listen().says(masked(TEXT, b"at once") + masked(0x01, b"in "))
+    line.client.sendall(masked(0x80, b"parts") + masked(TEXT, b"behind"))
+    later = time.time_ns() + 80_000_000
+    monkeypatch.setattr("live.transport.wire.time.time_ns", lambda: later)
+    line.transport.doRead()
+    line.client.sendall(masked(TEXT, b"under another clock"))
+    monkeypatch.setattr("live.transport.wire.time.time_ns", lambda: later + 3_600_000_000_000)
+    line.transport.doRead()
+    monkeypatch.setattr("live.transport.wire.time.time_ns", lambda: later - 3_600_000_000_000)
+    line.says(masked(TEXT, b"and another"))
+    at_once, parts, behind, *other = line.waited
+    assert 0 <= at_once < 500_000
+    assert 80_000 <= parts == behind < 500_000
+    assert other == [0, 0]
+
+
+def test_a_peer_that_goes_ends_the_socket(line: Line) -> None:
+    line.listen()
+    assert line.transport.doRead() is None, "nothing there yet"
+    line.client.close()
+    assert line.transport.doRead() is main.CONNECTION_DONE
+    line.transport.socket.close()
+    assert line.transport.doRead() is main.CONNECTION_LOST
+
+
 def test_the_end_of_a_socket_is_told_once(line: Line) -> None:
     protocol = line.listen().protocol
     line.says(masked(CLOSE, struct.pack(">H", 1000)))
@@ -258,7 +295,7 @@ def test_the_end_of_a_socket_is_told_once(line: Line) -> None:
 def test_an_end_while_messages_wait_comes_after_them(line: Line) -> None:
     line.says(masked(TEXT, b"one") + masked(TEXT, b"two"))
     line.protocol.onClose(False, 1006, "")
-    line.protocol.listen(line.heard.append, lambda: line.heard.append("gone"))
+    line.protocol.listen(line.hear, lambda: line.heard.append("gone"))
     assert line.heard == ["one", "two", "gone"]
 
 
