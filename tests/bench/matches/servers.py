@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[3]
 ROOMS = Path(__file__).parent / "rooms"
@@ -112,7 +113,6 @@ def seats_of_rooms(place: Place) -> list[str]:
 
 
 def seats_of_worker(place: Place) -> list[str]:
-    """Matches of two guests in the directory, placed at the worker, and for each seat its path and its `hello`."""
     os.environ |= {"MATCHPOINT_ENV": "test", "DJANGO_SETTINGS_MODULE": "matchpoint.settings"}
     sys.path.insert(0, str(ROOT / "app"))
     import django
@@ -120,31 +120,38 @@ def seats_of_worker(place: Place) -> list[str]:
 
     django.setup()
     from live.directory import Directory
+
+    async def seats() -> list[str]:
+        directory = Directory(Redis.from_url(place.store, decode_responses=True))
+        async with asyncio.timeout(READY_S):  # it listens before it takes matches
+            while not await directory.workers.alive():  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.05)
+        lines = await seats_in(directory, f"{HOST}-{place.port}", place.matches)
+        await directory.close()
+        return lines
+
+    return asyncio.run(seats())
+
+
+async def seats_in(directory: Any, worker: str, matches: int) -> list[str]:
+    """Matches of two guests, placed at the worker; for each seat its path and its `hello`."""
     from live.protocol.tokens import seat_token
     from live.records import MatchSpec, PlayerSpec
 
-    name = f"{HOST}-{place.port}"
     now = datetime.now(UTC).isoformat()
     lines = []
-
-    async def create() -> None:
-        directory = Directory(Redis.from_url(place.store, decode_responses=True))
-        async with asyncio.timeout(READY_S):  # it listens before it takes matches
-            while not await directory.workers():  # noqa: ASYNC110 - of another process
-                await asyncio.sleep(0.05)
-        for number in range(place.matches):
-            left, right = (
-                PlayerSpec(side=side, kind="human", identity=f"g:{number}-{side}", name="Guest") for side in (0, 1)
-            )
-            spec = MatchSpec(f"bench{number}", "friend", None, 21, (left, right), created_at=now)
-            await directory.match_create(spec, worker=name)
-            for player in (left, right):
-                token = seat_token(match_id=spec.id, identity=player.identity, side=player.side, worker=name)
-                hello = {"t": "hello", "protocol": 1, "token": token, "version": 0, "owner": ""}
-                lines.append(f"/ws/{name}/match/{spec.id}\t{json.dumps(hello)}")
-        await directory.close()
-
-    asyncio.run(create())
+    for number in range(matches):
+        left, right = (
+            PlayerSpec(side=side, kind="human", identity=f"g:{number}-{side}", name="Guest") for side in (0, 1)
+        )
+        spec = MatchSpec(
+            id=f"bench{number}", mode="friend", level=None, points=21, players=(left, right), created_at=now
+        )
+        await directory.matches.create(spec, worker=worker)
+        for player in (left, right):
+            token = seat_token(match_id=spec.id, identity=player.identity, side=player.side, worker=worker)
+            hello = {"t": "hello", "protocol": 1, "token": token, "version": 0, "owner": ""}
+            lines.append(f"/ws/{worker}/match/{spec.id}\t{json.dumps(hello)}")
     return lines
 
 

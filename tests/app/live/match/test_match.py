@@ -86,6 +86,12 @@ async def far_ball(house: Any, player: Any) -> engine.Crossing:
         await house.clock.until(lambda points=points: sum(player.score) > points)
 
 
+def last_moment(player: Any, crossing: engine.Crossing) -> int:
+    """When its paddle just gets there."""
+    away = abs(crossing.y - engine.paddle_at(player.state.paddles[player.side], crossing.t))
+    return crossing.t - int((away - 40) / player.state.rules.paddle_speed * SECOND) - 5 * MS
+
+
 @pytest.mark.parametrize(
     ("rtt_ms", "arrives_ms_late", "is_saved"),
     [
@@ -102,10 +108,7 @@ async def test_an_input_counts_from_its_claim_within_the_grace(
     ada = await house.player(await house.match(points=21)).join(rtt_us=rtt_ms * MS)
     await house.player(ada.match_id, "g:bob").join()
     crossing = await far_ball(house, ada)
-    away = abs(crossing.y - engine.paddle_at(ada.state.paddles[0], crossing.t))
-    in_time = (
-        crossing.t - int((away - 40) / ada.state.rules.paddle_speed * SECOND) - 5 * MS
-    )  # the paddle just gets there
+    in_time = last_moment(ada, crossing)
 
     await house.clock.advance((in_time + arrives_ms_late * MS - ada.now) / SECOND)
     ada.move(crossing.y, at=in_time)
@@ -120,8 +123,7 @@ async def test_a_stall_of_the_server_costs_no_player_an_input(house: Any) -> Non
     ada = await house.player(await house.match(points=21)).join(rtt_us=80 * MS)
     await house.player(ada.match_id, "g:bob").join()
     crossing = await far_ball(house, ada)
-    away = abs(crossing.y - engine.paddle_at(ada.state.paddles[0], crossing.t))
-    in_time = crossing.t - int((away - 40) / 900 * SECOND) - 5 * MS
+    in_time = last_moment(ada, crossing)
     await house.clock.advance((in_time - ada.now) / SECOND)
     owner = worker.owners[ada.match_id]
     [socket] = [each for each in worker.connections if each.identity == "g:ada"]

@@ -10,6 +10,7 @@ import pytest
 from live.directory import MatchOver
 from live.protocol.codec import MESSAGE_BYTES
 from live.protocol.tokens import seat_token
+from tests.bench.matches.servers import seats_in
 
 
 async def goes_on(house: Any, *players: Any) -> None:
@@ -235,3 +236,14 @@ async def test_an_owner_that_fails_goes_back_to_the_last_boundary(house: Any, mo
     await bob.join()
     assert sum(ada.score) == 1
     await goes_on(house, ada, bob)
+
+
+async def test_the_seats_of_the_benchmark_are_let_in(house: Any) -> None:
+    """So that a change of the live tier cannot break `make bench-matches` unseen."""
+    worker = await house.worker()
+    for line in await seats_in(house.directory, worker.name, 1):
+        path, _, hello = line.partition("\t")
+        socket = house.socket()
+        socket.open(path)
+        socket.say_raw(hello)
+        await house.clock.until(lambda socket=socket: socket.heard("welcome"), 5)
