@@ -14,11 +14,16 @@ from django.core import signing
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.crypto import get_random_string
+from prometheus_client import Counter
 
 from accounts.models import User
 
 DEVICE_MAX_AGE_S: Final = 180 * 24 * 3600
 _SALT: Final = "accounts.device"
+AUTH_ATTEMPTS: Final = Counter("matchpoint_auth_attempts_total", "Attempts to log in, by result.", ["result"])
+for _result in ("success", "failure", "refused"):
+    AUTH_ATTEMPTS.labels(_result)
+
 _APP: Final = "accounts"
 _LIMITS: Final = {"network": "20/m/ip", "place": "5/15m/key", "account": "50/h/key"}
 
@@ -35,6 +40,7 @@ def login_try(request: HttpRequest, **credentials: Any) -> ratelimit.RateLimitUs
     for action, key in limits:
         usage = ratelimit.consume(request, app=_APP, action=action, config=_LIMITS, key=key)
         if usage is None:
+            AUTH_ATTEMPTS.labels("refused").inc()
             return None
         used.usage += usage.usage
     return used
@@ -60,12 +66,18 @@ def device_remember(response: HttpResponseBase, user: User) -> None:
     )
 
 
-def _account(*, email: str = "", username: str = "", **others: Any) -> str:
-    """Whose account is tried: its id, so that name and address count as one, or else what was typed."""
+def account_of(*, email: str = "", username: str = "") -> User | None:
+    """Whose account is tried with a name, an address, or one that stands in the field of the other."""
     user = User.objects.filter(username__iexact=username).first() if username else None
     if user is None and email:
         known = EmailAddress.objects.filter(email=email.lower()).order_by("-verified", "pk").first()
         user = known.user if known else User.objects.filter(email__iexact=email).order_by("pk").first()
+    return user
+
+
+def _account(*, email: str = "", username: str = "", **others: Any) -> str:
+    """The account's id, so that name and address count as one, or else what was typed."""
+    user = account_of(email=email, username=username)
     return f"u:{user.pk}" if user else (username or email).casefold()
 
 

@@ -10,17 +10,13 @@ from allauth.mfa.signals import authenticator_added, authenticator_used
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
-from prometheus_client import Counter
 
+from accounts.lockout import AUTH_ATTEMPTS
 from accounts.models import User
 from accounts.players import guest_read
 from accounts.second_factor import second_factor_record
 from accounts.services import sockets_close
 from matches.services import seats_claim
-
-AUTH_ATTEMPTS = Counter("matchpoint_auth_attempts_total", "Attempts to log in, by result.", ["result"])
-for _result in ("success", "failure"):
-    AUTH_ATTEMPTS.labels(_result)
 
 
 def on_logged_in(sender: Any, request: HttpRequest | None, user: User, **kwargs: Any) -> None:

@@ -272,7 +272,8 @@ DJANGO = [
     lines(
         "Logins",
         increases(WEB, ("matchpoint_auth_attempts_total", "{{result}}"), over="5m", by="result"),
-        "Attempts to log in, in 5 minutes. Bad: many failures; somebody guesses passwords, and is slowed down.",
+        "Attempts to log in, in 5 minutes. Bad: many failures: somebody guesses passwords; refused: slowed down. "
+        "Watched by LoginsFailing.",
         colors={"success": GREEN, "failure": RED},
         width=12,
     ),

@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "csp",
     "django_prometheus",
     "accounts",
+    "audit",
     "matches",
     "ratings",
     "privacy",

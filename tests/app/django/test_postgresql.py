@@ -276,6 +276,23 @@ def busy(server: Server) -> Iterator[Any]:
         yield cursor
 
 
+def test_the_audit_trail_keeps_what_it_has(busy: Any) -> None:
+    """Whoever has taken over a worker cannot take back what is known of it."""
+    add = (
+        "INSERT INTO audit_entry (at, kind, name, what) VALUES (now() - %s::interval, 'login', 'ada', '') RETURNING id"
+    )
+    busy.execute(add, ["364 days"])
+    for statement in ("UPDATE audit_entry SET name = 'bob'", "DELETE FROM audit_entry"):
+        busy.execute("SAVEPOINT before")
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="stay as they are"):
+            busy.execute(statement)
+        busy.execute("ROLLBACK TO before")
+    busy.execute(add, ["367 days"])
+    busy.execute("DELETE FROM audit_entry WHERE id = %s", busy.fetchone())
+    busy.execute("SELECT count(*) FROM audit_entry")
+    assert busy.fetchone() == (1,)
+
+
 def test_a_migration_gives_way_where_a_table_is_busy(server: Server, busy: Any) -> None:
     busy.execute("LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
     status, text = outcome(migrate(server, "busy"))

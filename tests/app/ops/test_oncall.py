@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from audit.models import Entry
 from ops.alertmanager import Alertmanager, Matcher, Unavailable
 
 from .conftest import SILENCE, FakeAlertmanager, alert, silence
@@ -105,6 +106,11 @@ def test_a_silence_has_an_author_a_reason_and_an_end(
     (line,) = [record for record in caplog.records if record.message == "silence created"]
     assert (vars(line)["user"], vars(line)["silence"]) == ("grace", SILENCE)
     assert vars(line)["matchers"] == 'alertname="PostgresDown" host="mp1"'
+    kept = Entry.objects.get(kind="silence")
+    assert (kept.name, kept.what) == (
+        "grace",
+        f"""created {SILENCE} for alertname="PostgresDown" host="mp1": moving 'the' <data>""",
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""What is noted: everything that opens an account, and what staff do."""
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.account import signals as account
+from allauth.account.models import EmailAddress
+from allauth.mfa import signals as mfa
+from allauth.mfa.models import Authenticator
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models.signals import post_save
+from django.http import HttpRequest
+
+from accounts.lockout import account_of
+from accounts.models import User
+from audit.models import Entry
+from audit.services import note
+
+Kind = Entry.Kind
+
+
+def _noted(kind: Entry.Kind, what: str = "") -> Callable[..., None]:
+    """A receiver of signals that bring a user and a request."""
+
+    def receive(sender: Any, user: User | None = None, request: HttpRequest | None = None, **kwargs: Any) -> None:
+        if user is not None:
+            note(kind, user=user, request=request, what=what)
+
+    return receive
+
+
+def _address(did: str) -> Callable[..., None]:
+    def receive(sender: Any, request: HttpRequest, email_address: EmailAddress, **kwargs: Any) -> None:
+        note(Kind.ADDRESS, user=email_address.user, request=request, what=f"{did} {email_address.email}")
+
+    return receive
+
+
+def _primary(sender: Any, request: HttpRequest, user: User, to_email_address: EmailAddress, **kwargs: Any) -> None:
+    note(Kind.ADDRESS, user=user, request=request, what=f"primary {to_email_address.email}")
+
+
+def _factor(did: str) -> Callable[..., None]:
+    def receive(sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
+        note(Kind.FACTOR, user=user, request=request, what=f"{did} {authenticator.type}")
+
+    return receive
+
+
+def _login_failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
+    """Of a name that nobody has nothing is kept: it may be a password that was typed one field too early."""
+    user = account_of(email=credentials.get("email", ""), username=credentials.get("username", ""))
+    note(Kind.LOGIN_FAILED, user=user, request=request, what="" if user else "no such account")
+
+
+def _staff_action(sender: Any, instance: LogEntry, created: bool, **kwargs: Any) -> None:
+    """Every page of the admin writes such an entry for what it changed."""
+    if created:
+        verb = instance.get_action_flag_display()
+        what = f"{verb}: {instance.content_type} {instance.object_repr}. {instance.get_change_message()}"
+        note(Kind.STAFF, user=instance.user, request=None, what=what)
+
+
+def connect() -> None:
+    for signal, receiver in (
+        (user_logged_in, _noted(Kind.LOGIN)),
+        (user_logged_out, _noted(Kind.LOGOUT)),
+        (user_login_failed, _login_failed),
+        (account.password_changed, _noted(Kind.PASSWORD)),
+        (account.password_set, _noted(Kind.PASSWORD)),
+        (account.password_reset, _noted(Kind.PASSWORD_RESET)),
+        (account.email_added, _address("added")),
+        (account.email_confirmed, _address("confirmed")),
+        (account.email_removed, _address("removed")),
+        (account.email_changed, _primary),
+        (mfa.authenticator_added, _factor("added")),
+        (mfa.authenticator_removed, _factor("removed")),
+        (mfa.authenticator_reset, _factor("renewed")),
+        (mfa.authentication_failed, _noted(Kind.FACTOR_FAILED)),
+    ):
+        signal.connect(receiver, weak=False)
+    post_save.connect(_staff_action, sender=LogEntry, dispatch_uid="audit.staff_action")
