@@ -2,7 +2,6 @@
 
 import json
 import socket
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from tests.processes import run
 from tests.roles.test_full_disk import load
+from tests.roles.test_wiring import ansible
 from tests.rules.alertmanager import deployed, recording, running
 from tests.rules.model import ROOT, role_value
 
@@ -209,34 +208,41 @@ def test_examples_are_refused_and_values_of_ones_own_are_not() -> None:
     assert refused(**own | {"matchpoint_smtp_url": "smtp://u:p%20w@mail.pong.test:25"}) == []
 
 
-def sent(folder: Path, receivers: list[dict[str, Any]], ways: dict[str, int], mail_port: int) -> dict[str, Any]:
-    """What the module says of a real Alertmanager with these receivers."""
+def sent(folder: Path, receivers: list[dict[str, Any]], mail_port: int) -> tuple[int, str]:
+    """How the role's test of a real Alertmanager with these receivers ends, and what it says."""
     folder.mkdir()
-    how = {"alertmanager_smtp_url": f"smtp://127.0.0.1:{mail_port}", "alertmanager_deadman_url": "none"}
-    with running(deployed(folder, alertmanager_receivers=receivers, **how), folder) as there:
-        address = there.url.removeprefix("http://")
-        asked = {"address": address, "ways": ways, "site": "pong.test", "sender": "ada", "seconds": 8}
-        done = run(
-            [sys.executable, ROOT / "ansible/plugins/modules/alert_test.py"],
-            stdin=json.dumps({"ANSIBLE_MODULE_ARGS": asked}),
-        )
-        return json.loads(done.stdout)
+    how: dict[str, Any] = {
+        "alertmanager_receivers": receivers,
+        "alertmanager_smtp_url": f"smtp://127.0.0.1:{mail_port}",
+        "alertmanager_deadman_url": "none",
+    }
+    with running(deployed(folder, **how), folder) as there:
+        how |= {"alertmanager_listen": there.url.removeprefix("http://"), "alertmanager_site": "pong.test"}
+        how |= {"__alertmanager_test_seconds": {"page": 8}, "ansible_become": False}
+        role = {"name": "alertmanager", "tasks_from": "test", "rolespec_validate": False}
+        play = [{"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": role}]}]
+        (folder / "play.yml").write_text(json.dumps(play))
+        words = ["-i", "localhost,", "-c", "local", folder / "play.yml", "-e", json.dumps(how)]
+        done = ansible("ansible-playbook", *words)
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
 def test_a_test_alert_arrives_by_mail_and_pager_and_a_pager_that_is_down_is_told(tmp_path: Path) -> None:
     mail = {"type": "email", "to": "ops@pong.test"}
     with recording() as received:
         pager = {"type": "webhook", "url": f"http://127.0.0.1:{received.port}/pager"}
-        ways = {"email": 1, "webhook": 1}
-        both = sent(tmp_path / "both", [mail, pager], ways, received.mail_port)
-        assert (both["taken"], both["missing"]) == (ways, {})
+        status, told = sent(tmp_path / "both", [mail, pager], received.mail_port)
+        assert status == 0, told
+        assert "the page by email was taken" in told
+        assert "the page by webhook was taken" in told
         assert "TestAlert" in json.dumps(received.at("/pager"))
         (letter,) = received.mails
-        assert "ada asks whether alerts of pong.test arrive" in letter.as_string().replace("=\n", "")
+        assert "asks whether alerts of pong.test arrive" in letter.as_string().replace("=\n", "")
         pager = {"type": "webhook", "url": f"http://127.0.0.1:{free_port()}/pager"}
-        one = sent(tmp_path / "one", [mail, pager], ways, received.mail_port)
-        assert (one["taken"].get("email"), one["missing"]) == (1, {"webhook": 1})
-        assert one["refused"]["webhook"] > 0
+        status, told = sent(tmp_path / "one", [mail, pager], received.mail_port)
+        assert status == 2
+        assert "the page by email was taken" in told
+        assert "the page by webhook was NOT taken (" in told
 
 
 def test_a_test_alert_counts_what_was_taken_and_what_was_refused() -> None:

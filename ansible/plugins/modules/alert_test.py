@@ -54,9 +54,16 @@ def alert(params: dict[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC)
     oncall = f"https://{params['site']}/ops/oncall/"
     return {
-        "labels": {"alertname": "TestAlert", "severity": params["severity"], "component": "monitoring"},
+        # One that goes on from the last test would be told in an hour
+        "labels": {
+            "alertname": "TestAlert",
+            "severity": params["severity"],
+            "component": "monitoring",
+            "test": now.strftime("%H:%M:%S"),
+        },
         "annotations": {
             "summary": f"A test: {params['sender']} asks whether alerts of {params['site']} arrive",
+            "impact": "Nobody notices anything.",
             "description": "Nothing is wrong, and nothing is to be done. It ends by itself in a few minutes.",
             "runbook_url": oncall,
             "dashboard_url": oncall,
