@@ -69,6 +69,10 @@ def test_the_page_of_a_match_carries_its_data_and_address(client: Client) -> Non
     assert response.context["match"]["id"] == match_id
     assert response.context["match_url"] == f"http://testserver/m/{match_id}/"
     assert 'id="match-data"' in response.content.decode()
+    page = response.content.decode()  # what messengers show of the link
+    name = response.context["player"].name
+    assert f'<meta property="og:description" content="{name} waits for you on the court.">' in page
+    assert '<meta property="og:image" content="http://testserver/static/img/icon-512.png">' in page
 
 
 def test_the_page_of_a_finished_match_stays(client: Client, record: Callable[..., FinishedMatch]) -> None:
