@@ -42,11 +42,11 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_failed(self, result, ignore_errors: bool = False) -> None:
         if not ignore_errors:
-            self._record.failed.setdefault(result.host.name, result.task.get_name())
+            self._record.failed[result.host.name] = result.task.get_name()  # the last one, which nobody rescued
 
     def v2_runner_on_unreachable(self, result) -> None:
         if not result.task.ignore_unreachable:
-            self._record.failed.setdefault(result.host.name, result.task.get_name())
+            self._record.failed[result.host.name] = result.task.get_name()
 
     def v2_playbook_on_stats(self, stats) -> None:
         if path := os.environ.get("MATCHPOINT_RUN"):
