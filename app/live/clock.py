@@ -16,9 +16,12 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """A monotonic clock in integer µs, the wall clock for records, and timers on the monotonic one."""
+    """A monotonic clock in integer µs, the wall clock for records, timers on the monotonic one, and processor time."""
 
     def now(self) -> int: ...
+
+    def used(self) -> int:
+        """Processor time (µs) of this process, all its threads."""
 
     def wall(self) -> datetime: ...
 
@@ -36,6 +39,9 @@ class LoopClock:
 
     def now(self) -> int:
         return time.monotonic_ns() // 1000
+
+    def used(self) -> int:
+        return time.process_time_ns() // 1000
 
     def wall(self) -> datetime:
         return datetime.now(UTC)

@@ -13,7 +13,7 @@ from django.urls import reverse
 from redis.exceptions import RedisError
 
 from accounts.players import Player, player_aget
-from live.directory import MatchOver, NoSuchMatch, NoWorker, get_directory
+from live.directory import MatchOver, NoSuchMatch, NoWorker, SiteFull, get_directory
 from live.protocol.canary import is_permission
 from live.protocol.tokens import seat_token
 from live.records import UnknownSchema
@@ -63,6 +63,9 @@ def endpoint(*methods: str) -> Callable[[View], View]:
             except TooMany as error:
                 detail = f"Too many requests; try again in {error.retry_after_s} s."
                 response = api_error("too-many", detail, status=429, retry_after_s=error.retry_after_s)
+            except SiteFull:
+                detail = "All courts are taken; try again in a minute."
+                response = api_error("full", detail, status=503, retry_after_s=RETRY_AFTER_S)
             except NoWorker:
                 detail = "No server can take the match right now; try again in a moment."
                 response = api_error("no-worker", detail, status=503, retry_after_s=RETRY_AFTER_S)

@@ -76,7 +76,7 @@ class Matches:
 
         A match without a live worker is placed on the least loaded one that can read it; not for somebody who watches,
         if it has one that only looks dead: its players may be there, and they will ask themselves.
-        NoSuchMatch, MatchOver, NoWorker, UnknownSchema.
+        NoSuchMatch, MatchOver, NoWorker, SiteFull, UnknownSchema.
         """
 
         async def attempt(pipe: Pipeline) -> Placement:
@@ -89,8 +89,8 @@ class Matches:
             seated, side = take_seat(spec, known, name)
             placed = lease
             if lease.worker not in workers and (side is not None or not lease.worker):
-                schema = _schema(await text_of(pipe, match_key(match_id, "snapshot")))
-                placed = place(lease, workers.values(), schema=schema)
+                header = await text_of(pipe, match_key(match_id, "snapshot"))
+                placed = place(lease, workers.values(), schema=_schema(header), is_new=header is None)
             begin(pipe)
             if seated is not spec:
                 pipe.set(match_key(match_id), dump(seated.to_json()), ex=MATCH_SECONDS)

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from live.records import Checkpoint, MatchSpec, PlayerSpec
+
+LOAD_MAX: Final = 0.85  # of a core: beyond it inputs begin to wait for each other (docs/performance.md)
 
 
 class DirectoryError(Exception):
@@ -28,6 +30,10 @@ class NoWorker(DirectoryError):
     """No live worker takes matches."""
 
 
+class SiteFull(NoWorker):
+    """Every live worker is near its limit, and keeps it for the matches that it has."""
+
+
 class Unreadable(DirectoryError):
     """A newer release has left the match in a way that this one cannot read."""
 
@@ -41,7 +47,7 @@ class Worker:
     """A worker that renews its key. `matches` counts those that it owns or was given in the last seconds.
 
     `schema` is the newest that it can read (live.records), `rules_version` that of the rules. A `reserve` gets matches
-    only from workers that drain, or when nobody else is there.
+    only from workers that drain, or when nobody else is there. `load` is the share of a core that it uses.
     """
 
     name: str
@@ -51,6 +57,12 @@ class Worker:
     schema: int
     reserve: bool = False
     rules_version: int = 1
+    load: float = 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more matches would cost those that it has."""
+        return self.load >= LOAD_MAX
 
     @classmethod
     def from_json(cls, name: str, matches: int, data: Mapping[str, Any]) -> Self:
@@ -62,6 +74,7 @@ class Worker:
             schema=data.get("schema", 1),
             reserve=data.get("reserve", False),
             rules_version=data.get("rules_version", 1),
+            load=data.get("load", 0.0),
         )
 
 
@@ -165,14 +178,24 @@ def take_seat(spec: MatchSpec, identity: str, name: str) -> tuple[MatchSpec, int
     return replace(spec, players=(player, right) if free == 0 else (left, player)), free
 
 
-def place(lease: Lease, workers: Iterable[Worker], *, schema: int, leaving: str = "") -> Lease:
+def place(lease: Lease, workers: Iterable[Worker], *, schema: int, leaving: str = "", is_new: bool = False) -> Lease:
     """The next lease, at the least loaded worker that takes matches and can read `schema`. NoWorker.
 
     Workers of another release than `leaving` come first: in a roll those of the same release will drain as well. A host
-    begins its roll with its reserve, so that there always is one, and no match has to move twice.
+    begins its roll with its reserve, so that there always is one, and no match has to move twice. A match that has
+    begun goes to a full worker rather than nowhere; one that `is_new` raises SiteFull. Load is compared in tenths of a
+    core: it is that of the last seconds, and what was placed since shows in the number of matches.
     """
     takers = [worker for worker in workers if not worker.draining and worker.schema >= schema]
     if not takers:
         raise NoWorker
-    chosen = min(takers, key=lambda worker: (worker.release == leaving, worker.reserve, worker.matches, worker.name))
-    return Lease(epoch=lease.epoch + 1, worker=chosen.name)
+    if is_new:
+        takers = [worker for worker in takers if not worker.is_full]
+        if not takers:
+            raise SiteFull
+
+    def order(worker: Worker) -> tuple[Any, ...]:
+        is_same = worker.release == leaving
+        return is_same, worker.is_full, worker.reserve, int(worker.load * 10), worker.matches, worker.name
+
+    return Lease(epoch=lease.epoch + 1, worker=min(takers, key=order).name)

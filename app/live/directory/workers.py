@@ -79,8 +79,12 @@ class Workers:
         owned: dict[str, int],
         reserve: bool = False,
         run: str = "",
+        load: float = 0.0,
     ) -> Beat:
-        """Renew the worker and its leases. `owned` is match id -> epoch, `run` names this process among its likes."""
+        """Renew the worker and its leases. `owned` is match id -> epoch, `run` names this process among its likes.
+
+        `load` is the share of a core that it uses.
+        """
         now = self._store.now()
         about = {
             "draining": draining,
@@ -90,6 +94,7 @@ class Workers:
             "rules_version": RULES.version,
             "run": run,
             "pid": os.getpid(),
+            "load": round(load, 2),
         }
         async with self._store.client.pipeline(transaction=False) as pipe:
             pipe.set(worker_key(name), dump(about), ex=WORKER_SECONDS)

@@ -13,6 +13,26 @@ from live.directory import WORKER_SECONDS, Beat, Directory
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS: Final = 1.0
+NEWEST: Final = 0.3  # weight of the last second in the load: a burst of handshakes makes no worker full
+
+
+class Load:
+    """The share of a core that this process uses, over the last seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._before = clock.now(), clock.used()
+        self._share = 0.0
+
+    def measure(self) -> float:
+        """Once a beat."""
+        now, used = self._clock.now(), self._clock.used()
+        passed = now - self._before[0]
+        if passed >= BEAT_SECONDS * SECOND / 2:
+            share = (used - self._before[1]) / passed
+            self._share += NEWEST * (share - self._share)
+            self._before = now, used
+        return self._share
 
 
 class Renewal:
@@ -27,6 +47,7 @@ class Renewal:
         self._release = release
         self._is_reserve = is_reserve
         self._heard_at = clock.now()
+        self._load = Load(clock)
 
     @property
     def is_fresh(self) -> bool:
@@ -44,6 +65,7 @@ class Renewal:
                 reserve=self._is_reserve,
                 owned=owned,
                 run=self.run,
+                load=self._load.measure(),
             )
         except (RedisError, TimeoutError) as error:
             self.failed(error)

@@ -173,6 +173,17 @@ def test_without_a_worker_the_answer_is_to_come_back(client: Client) -> None:
     assert int(response.headers["Retry-After"]) > 0
 
 
+def test_a_full_site_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*args: Any, **kwargs: Any) -> None:
+        raise directory.SiteFull
+
+    monkeypatch.setattr(directory.Matches, "seat", full)
+    response = post(client, f"/api/matches/{create(client)}/seat")
+    assert response.status_code == 503
+    assert response.json() == {"error": "full", "detail": "All courts are taken; try again in a minute."}
+    assert int(response.headers["Retry-After"]) > 0
+
+
 def test_without_valkey_the_answer_is_to_come_back(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*args: Any, **kwargs: Any) -> None:
         raise ValkeyConnectionError("connection refused")

@@ -49,11 +49,15 @@ class FakeClock:
 
     def __init__(self) -> None:
         self._now = 1_000 * SECOND
+        self.busy = 0  # µs of processor time
         self._order = itertools.count()
         self._timers: list[tuple[int, int, FakeTimer]] = []
 
     def now(self) -> int:
         return self._now
+
+    def used(self) -> int:
+        return self.busy
 
     def wall(self) -> datetime:
         return BEGIN + timedelta(microseconds=self._now)

@@ -7,7 +7,8 @@ import pytest
 from redis.exceptions import RedisError
 
 from live import directory
-from live.directory import Fenced, MatchOver, NoSuchMatch, NoWorker, Placement
+from live.directory import Fenced, MatchOver, NoSuchMatch, NoWorker, Placement, SiteFull
+from live.directory.model import LOAD_MAX
 from live.records import Checkpoint
 
 
@@ -30,6 +31,47 @@ async def test_matches_go_to_the_least_loaded_worker_and_all_are_used(house: Any
 
     assert sorted(placed) == ["alpha-8101"] * 3 + ["alpha-8102"] * 3
     assert [worker.matches for worker in await house.directory.workers.alive()] == [3, 3]
+
+
+async def loads(house: Any, **load: float) -> None:
+    for name, share in load.items():
+        await house.directory.workers.beat(f"{name}-8101", release="r1", draining=False, owned={}, load=share)
+
+
+async def test_matches_go_by_what_workers_have_to_do_and_not_by_their_number(house: Any) -> None:
+    await loads(house, alpha=0.5, beta=0.12)
+    assert [(await seat(house, await house.match())).worker for _ in range(3)] == ["beta-8101"] * 3
+
+
+async def test_full_workers_get_no_new_match_but_what_has_begun(house: Any) -> None:
+    await house.worker()
+    ada, _ = await house.pair()
+    await house.clock.until(lambda: ada.happened("point"))
+    await house.settle()
+    await house.worker_dies(next(iter(house.workers.values())))
+
+    await loads(house, alpha=0.97, beta=0.9)
+    with pytest.raises(SiteFull):
+        await seat(house, await house.match())
+    assert (await seat(house, ada.match_id)).worker == "beta-8101"
+
+    await loads(house, alpha=0.8)
+    assert (await seat(house, await house.match())).worker == "alpha-8101"
+
+
+async def test_a_worker_tells_the_load_of_its_last_seconds(house: Any) -> None:
+    await house.worker()
+
+    async def second(busy_s: float) -> float:
+        house.clock.busy += int(busy_s * 1_000_000)
+        await house.clock.advance(1)
+        [worker] = await house.directory.workers.alive()
+        load: float = worker.load
+        return load
+
+    assert await second(1.0) < LOAD_MAX, "a second alone makes no worker full"
+    assert [await second(1.0) for _ in range(8)][-1] > LOAD_MAX
+    assert [await second(0.2) for _ in range(8)][-1] == pytest.approx(0.2, abs=0.1)
 
 
 async def test_a_draining_worker_gets_no_new_match_but_keeps_its_own(house: Any) -> None:
