@@ -2,13 +2,13 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.test import Client
+from msgspec import structs
 from redis.exceptions import ConnectionError as ValkeyConnectionError
 
 import engine
@@ -16,7 +16,7 @@ from accounts.models import User
 from live import directory
 from live.protocol.canary import permission
 from live.protocol.tokens import seat_token_read
-from live.records import Checkpoint, FinishedMatch, MatchSpec
+from live.records import SCHEMA, Checkpoint, FinishedMatch, MatchSpec
 from matches.services import match_finish
 
 Record = Callable[..., FinishedMatch]
@@ -253,7 +253,7 @@ def test_a_match_of_a_newer_release_is_for_another_worker_to_answer(client: Clie
 
     async def renew(stored: directory.Directory) -> None:
         spec = json.loads(await stored._client.get(key))
-        await stored._client.set(key, json.dumps(spec | {"schema": 2}))
+        await stored._client.set(key, json.dumps(spec | {"schema": SCHEMA + 1}))
 
     directory_does(renew)
     response = post(client, f"/api/matches/{match_id}/seat")
@@ -267,7 +267,7 @@ def test_a_match_whose_result_waits_for_the_database_is_over_and_to_be_found(cli
     match_id = create(client)
     post(client, f"/api/matches/{match_id}/seat")
     state = engine.state_to_json(
-        replace(engine.initial(), version=9, phase="over", score=(3, 1), winner=0, reason="score")
+        structs.replace(engine.initial(), version=9, phase="over", score=(3, 1), winner=0, reason="score")
     )
     moment = datetime(2026, 3, 1, 20, tzinfo=UTC)
     checkpoint = Checkpoint(state, [], now=5, saved_at=moment, started_at=moment, away=(0, 0))
