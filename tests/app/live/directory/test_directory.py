@@ -50,7 +50,7 @@ async def test_full_workers_get_no_new_match_but_what_has_begun(house: Any) -> N
     await house.settle()
     await house.worker_dies(next(iter(house.workers.values())))
 
-    await loads(house, alpha=0.97, beta=0.9)
+    await loads(house, alpha=1.2, beta=0.9)
     with pytest.raises(SiteFull):
         await seat(house, await house.match())
     assert (await seat(house, ada.match_id)).worker == "beta-8101"
