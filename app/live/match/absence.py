@@ -7,11 +7,12 @@ from live.clock import SECOND
 from live.match.seat import Seat
 
 BOTH_AWAY_US: Final = 60 * SECOND
+MACHINE_US: Final = 600 * SECOND  # the machine is patient: leaving pauses, and forfeits nothing
 TIMER: Final = "away"
 
 
 class Absence:
-    """The clocks of absent players. While both are away nobody's grace runs.
+    """The clocks of absent players. While both are away, or against the machine, nobody's grace runs.
 
     `after(name, t, callback)` sets the match's timer of that name to match time `t` (µs), `cancel` calls it off, and
     `judge` hears whose time is over (None: both are away), unless the absent may be with another owner (`may_judge`).
@@ -40,6 +41,8 @@ class Absence:
         away = [seat for seat in self._seats if not seat.present]
         if len(away) == 2:
             self._due(now + BOTH_AWAY_US, None)
+        elif away and any(seat.is_ai for seat in self._seats):
+            self._due(now + MACHINE_US, None)
         elif away:
             away[0].away_start(now)
             self._due(now + away[0].away_left(now), away[0])

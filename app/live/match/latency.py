@@ -1,7 +1,7 @@
 """How late a player's inputs may count: the grace, measured by the server, capped, and metered by a quota.
 
-The model is lichess' lag compensation: what a client says of its round trip is believed only as far as the server's own
-measurement (answers to WebSocket ping frames, which browsers give without any script) allows. A client of somebody's
+The model is lichess' lag compensation, by the server's own measurement alone: answers to WebSocket ping frames, which
+browsers give without any script. A client of somebody's
 own may hold these answers back as well, so the quota is refilled by what the edge's kernel has measured: whoever claims
 more than that lives on what is in the bucket.
 """
@@ -10,8 +10,8 @@ from collections import deque
 from itertools import pairwise
 from typing import Final
 
-CLAIM_TOLERANCE_US: Final = 40_000  # a client's own round trip may exceed that of the ping frames by so much
 MARGIN_US: Final = 10_000  # timers and scheduling on both ends
+LINE_JITTER_US: Final = 40_000  # what the inputs of an honest line may need beyond half of its round trip
 SAMPLES_MIN: Final = 4  # no grace before
 SAMPLES: Final = 16
 QUOTA_START: Final = 3  # in units of the largest grace
@@ -31,11 +31,13 @@ class LatencyMeter:
         self._grace = 0
         self.rtt: int | None = None
 
-    def sample(self, *, claimed: int | None, measured: int | None) -> None:
-        """Count a round trip. One that the server has not measured itself counts for nothing."""
-        if measured is None:
+    def sample(self, rtt: int | None) -> None:
+        """Count a round trip that the server has measured; None: it has not.
+
+        What a page says of its own is a median, which knows nothing of jitter, and gains nobody anything.
+        """
+        if rtt is None:
             return
-        rtt = measured if claimed is None else min(claimed, measured + CLAIM_TOLERANCE_US)
         self.rtt = rtt
         self._one_way.append(rtt // 2)
         if len(self._one_way) >= SAMPLES_MIN:
@@ -44,7 +46,7 @@ class LatencyMeter:
     def line_measured(self, rtt: int | None) -> None:
         """Go by the round trip that the kernel of the edge has measured; None: nobody has."""
         share = QUOTA_REFILL if rtt is None else QUOTA_REFILL_LEAST
-        self._refill = min(max(share * self._grace_max, (rtt or 0) / 2 + MARGIN_US), float(self._grace_max))
+        self._refill = min(max(share * self._grace_max, (rtt or 0) / 2 + LINE_JITTER_US), float(self._grace_max))
 
     @property
     def grace(self) -> int:

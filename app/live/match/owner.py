@@ -30,6 +30,7 @@ HOLD_US: Final = 150_000  # a point waits so long, at most, until the directory 
 SETTLE_US: Final = 3 * SECOND  # after a hand-over, for the players to come along
 MATCH_US: Final = 30 * 60 * SECOND  # nothing that people play lasts so long
 LINGER_US: Final = 60 * SECOND  # after the end, for a rematch
+OFFER_US: Final = 30 * SECOND  # of a rematch
 PEER_EVERY_US: Final = 5 * SECOND
 TIMELINE_EVENTS: Final = 50_000
 LATE_US: Final = 5_000  # clocks of players are not better than this
@@ -163,7 +164,7 @@ class MatchOwner:
         if seat is not None:
             if self.has_started and not self.is_over:
                 self._course.move(seat, self._now(), None, 0)
-                seat.socket_lost()
+                seat.socket_lost(socket.silence())
             self._room.tell_presence(seat)
             self._time_absence()
             self._pause_for(seat)
@@ -177,8 +178,7 @@ class MatchOwner:
         seat = self._room.seat_of(socket)
         if seat is None:
             return
-        claimed = None if message.rtt is None else int(message.rtt * 1000)
-        seat.meter.sample(claimed=claimed, measured=socket.rtt())
+        seat.meter.sample(socket.rtt())
         now = self._now()
         if seat.meter.rtt is not None and now - seat.reported_at >= PEER_EVERY_US:
             seat.reported_at = now
@@ -190,9 +190,10 @@ class MatchOwner:
         if seat is None or not self.has_started or self.is_over or self.is_parting or message.seq <= seat.last_seq:
             return
         seat.last_seq = message.seq
-        if self._now() - socket.waited - message.at > seat.grace + LATE_US:
-            socket.send(codec.late(message.seq))
+        is_late = self._now() - socket.waited - message.at > seat.grace + LATE_US
+        seat.claims.moved(message.at, message.target, is_late=is_late)
         self._course.move(seat, message.at, message.target, message.seq, waited=socket.waited)
+        self._room.tell_lateness(seat)
 
     def leave(self, socket: Socket) -> None:
         seat = self._room.seat_of(socket)
@@ -219,6 +220,9 @@ class MatchOwner:
         if not self.has_started:
             self._start()
         now = self._now()
+        if any(seat.is_quiet for seat in self._seats):  # back in a moment, or away in another
+            self._after("serve", now + SECOND // 4, lambda: self._serve_when_ready(countdown))
+            return
         if self._state.phase == "paused":
             countdown = FIRST_SERVE_US
         if self.spec.is_probe or (self._came_over and self._state.reason != "peer"):
@@ -262,6 +266,7 @@ class MatchOwner:
 
     def _follow(self, event: engine.Event) -> None:
         """Do what follows from an event."""
+        self._room.follow_claims(event, self._state)
         if isinstance(event, engine.End):
             self._finish()
         elif isinstance(event, engine.Point) and not self.is_over:
@@ -371,6 +376,7 @@ class MatchOwner:
             return
         seat.wants_rematch = True
         self._room.broadcast(codec.rematch(side=seat.side))
+        self._after("linger", self._now() + OFFER_US, self._close)
         if all(other.is_ai or other.wants_rematch for other in self._seats):
             self._host.rematch(self)
 

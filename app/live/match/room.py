@@ -98,7 +98,8 @@ class Room:
         if resumes and version < state.version:
             socket.send(codec.events(timeline[version:]))
         for other in self.seats:
-            if other is not seat and other.player is not None and other.side not in self.expected:
+            is_told = other is not seat or codec.tells_own_presence(socket.protocol)
+            if is_told and other.player is not None and other.side not in self.expected:
                 socket.send(self._peer(other))
 
     def leave(self, socket: Socket) -> Seat | None:
@@ -108,7 +109,23 @@ class Room:
         seat = self.seat_of(socket)
         if seat is not None:
             seat.socket = None
+            for other in self.seats:  # an offer is for who is here
+                other.wants_rematch = False
         return seat
+
+    def follow_claims(self, event: engine.Event, state: engine.MatchState) -> None:
+        """Take note of an event, after which the match is at `state`: was a ball missed for the network's sake?"""
+        if isinstance(event, engine.Serve | engine.Hit):
+            for seat in self.seats:
+                seat.claims.begin(state, seat.side)
+        elif isinstance(event, engine.Point):
+            loser = self.seats[1 - event.side]
+            loser.claims.lost()
+            self.tell_lateness(loser)
+
+    def tell_lateness(self, seat: Seat) -> None:
+        if seat.socket is not None and seat.claims.was_decisive():
+            seat.socket.send(codec.late(seat.last_seq))
 
     def broadcast(self, frame: Frame) -> None:
         for socket in self.audience():

@@ -1,14 +1,16 @@
 """A player's side of a match: who sits there, through which socket, with what latency, and for how long it was away."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from live.clock import SECOND
+from live.match.claims import Claims
 from live.match.latency import LatencyMeter
 from live.protocol.socket import Socket
 from live.records import PlayerSpec
 
 AWAY_US: Final = 30 * SECOND  # reconnect grace of a player, for the whole match
+QUIET_US: Final = 1_500_000  # a page pings every second: who says nothing for so long is not served to
 LOST_US: Final = 2 * SECOND  # of that at least for each lost socket: nobody puts serves off by coming and going
 
 
@@ -27,6 +29,7 @@ class Seat:
     away_least: int = 0  # what the absence that runs costs in any case
     wants_rematch: bool = False
     reported_at: int = 0
+    claims: Claims = field(default_factory=Claims)
 
     @property
     def is_ai(self) -> bool:
@@ -37,6 +40,11 @@ class Seat:
         return self.is_ai or self.socket is not None
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether a player who is here has said nothing for longer than pages do."""
+        return self.socket is not None and self.socket.silence() >= QUIET_US
+
+    @property
     def grace(self) -> int:
         return 0 if self.is_ai else self.meter.grace
 
@@ -45,9 +53,11 @@ class Seat:
         running = 0 if self.away_since is None else now - self.away_since
         return max(0, AWAY_US - self.away_used - running)
 
-    def socket_lost(self) -> None:
-        """The player's socket ended while the match went on."""
+    def socket_lost(self, silence: int) -> None:
+        """The player's socket ended while the match went on, after a `silence` that was an absence already."""
         self.away_least = LOST_US
+        if silence >= QUIET_US:
+            self.away_used += silence
 
     def away_start(self, now: int) -> None:
         self.away_since = now

@@ -227,6 +227,11 @@ def knows_rules(protocol: int, rules: Rules) -> bool:
     return protocol > 1 or rules.version == 1
 
 
+def tells_own_presence(protocol: int) -> bool:
+    """Whether a page that speaks `protocol` is told what is left of its own grace."""
+    return protocol > 1
+
+
 def welcome(
     *,
     protocol: int,

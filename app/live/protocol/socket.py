@@ -24,7 +24,7 @@ class Socket(Protocol):
     """The server's end of a socket that is open. None of its methods blocks or raises.
 
     `rtt` answers with the last round trip (µs) that the server itself has measured, or None; `line_rtt` is what the
-    kernel of the edge measured when the socket opened.
+    kernel of the edge measured when the socket opened. `silence` is for how long (µs) nothing was heard.
     """
 
     rtt: Callable[[], int | None]
@@ -35,6 +35,8 @@ class Socket(Protocol):
     waited: int  # (µs) for how long the message that is heard has been here unread
 
     def send(self, frame: Frame) -> None: ...
+
+    def silence(self) -> int: ...
 
     def refuse(self, refused: Refused) -> None:
         """Say why, and close."""

@@ -113,6 +113,9 @@ class Connection:
         if self._writer is not None:
             self._writer.cancel()
 
+    def silence(self) -> int:
+        return self._clock.now() - self.seen_at
+
     def send(self, frame: Frame) -> None:
         """Send or queue a frame; a reader that lets the queue overflow is closed with 4408."""
         if self.closing:

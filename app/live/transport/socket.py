@@ -24,7 +24,8 @@ from live.worker.worker import Worker, installed
 logger = logging.getLogger(__name__)
 
 HELLO_US: Final = 5 * SECOND
-SILENCE_US: Final = 10 * SECOND  # of a player in a match: the page pings every second
+SILENCE_US: Final = 3 * SECOND  # of a player in a match: the page pings every second
+AGAIN_US: Final = 200_000  # after a stall of this process: what was said meanwhile is read first
 QUIET_US: Final = 90 * SECOND  # of everybody else: browsers wake hidden pages once a minute
 SOCKETS_MAX: Final = 5_000  # of a worker, at about 30 kB each
 LINE_RTT_DIGITS: Final = 9  # of µs
@@ -65,6 +66,7 @@ class _Socket:
         self._wire = wire if wire is not None and wire.is_straight else None
         self._connection = Connection(send, worker.clock, extensions.get(RTT_EXTENSION, lambda: None), self._wire)
         self._owner: MatchOwner | None = None
+        self._is_doubted = False
 
     async def run(self) -> None:
         """Until the socket ends; on the straight way, until messages go to the match by themselves."""
@@ -217,9 +219,14 @@ class _Socket:
         connection = self._connection
         if connection.closing or self._owner is None:
             return
+        now = self._worker.clock.now()
         due = connection.seen_at + (SILENCE_US if self._owner.needs_pulse(connection) else QUIET_US)
-        if self._worker.clock.now() >= due:
-            connection.close(1001)
-        else:
+        if now < due:
+            self._is_doubted = False
             # The limit changes when the match starts, so look again before the longer one is over.
-            self._worker.clock.call_at(min(due, self._worker.clock.now() + SILENCE_US), self._watch_silence)
+            self._worker.clock.call_at(min(due, now + SILENCE_US), self._watch_silence)
+        elif not self._is_doubted:
+            self._is_doubted = True
+            self._worker.clock.call_at(now + AGAIN_US, self._watch_silence)
+        else:
+            connection.close(1001)

@@ -3,6 +3,7 @@
 
 import { ApiError, createMatch } from "./api.js";
 import { attract } from "./attract.js";
+import { waiting } from "./waiting.js";
 
 const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("attract"));
 const form = /** @type {HTMLFormElement} */ (document.getElementById("play"));
@@ -10,6 +11,10 @@ const error = /** @type {HTMLElement} */ (form.querySelector(".hero-error"));
 const LEVEL = "matchpoint.level";
 
 attract(canvas);
+
+const goOn = /** @type {HTMLAnchorElement} */ (document.getElementById("go-on"));
+const next = /** @type {HTMLTemplateElement} */ (document.getElementById("next"));
+addEventListener("load", () => document.head.append(next.content));
 
 const saved = localStorage.getItem(LEVEL);
 for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (form.querySelectorAll('[name="level"]'))) {
@@ -37,6 +42,9 @@ form.addEventListener("submit", async (event) => {
 
 // The page may come back from the browser's cache as it was left: busy.
 addEventListener("pageshow", () => {
+  const url = waiting();
+  goOn.hidden = url === null;
+  goOn.href = url ?? goOn.href;
   form.ariaBusy = "false";
   form.querySelectorAll("[aria-busy]").forEach((button) => (button.ariaBusy = "false"));
 });

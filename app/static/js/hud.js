@@ -12,6 +12,7 @@ const words = /** @type {HTMLElement} */ (document.getElementById("words")).data
 const BANNER_DELAY_MS = 700; // a hiccup is not worth a word
 const TOAST_MS = 2200;
 const COPIED_MS = 2000;
+const ANNOUNCED_MS = 400;
 
 /**
  * A translated sentence with its placeholders filled in.
@@ -98,16 +99,18 @@ export function showScore(score) {
 /**
  * @param {number} side
  * @param {number | null} rtt ms; null: not known
- * @param {{jitter?: number, isAway?: boolean}} more
+ * @param {{jitter?: number, isAway?: boolean, isLate?: boolean}} more `isLate`: moves count later than they were made
  */
-export function showPing(side, rtt, { jitter, isAway = false } = {}) {
+export function showPing(side, rtt, { jitter, isAway = false, isLate = false } = {}) {
   const box = part(sides[side], "[data-ping]");
   box.hidden = rtt === null && !isAway;
   const bars = isAway || rtt === null ? 0 : pingBars(rtt);
   box.dataset.bars = String(bars);
   const ms = Math.round(rtt ?? 0);
   part(box, "[data-text]").textContent = isAway ? say("pingAway") : say("ping", { ms, word: say(`ping-${bars}`) });
-  box.title = jitter === undefined || rtt === null ? "" : say("pingTitle", { ms, jitter: Math.round(jitter) });
+  box.toggleAttribute("data-late", isLate);
+  const title = jitter === undefined || rtt === null ? "" : say("pingTitle", { ms, jitter: Math.round(jitter) });
+  box.title = isLate ? `${title} ${say("pingLate")}` : title;
 }
 
 const banner = element("banner");
@@ -139,17 +142,25 @@ const toast = element("toast");
 /** @type {number | undefined} */
 let toastTimer;
 
-/** @param {string} text */
-export function showToast(text) {
+/**
+ * @param {string} text
+ * @param {number} ms
+ */
+export function showToast(text, ms = TOAST_MS) {
   toast.textContent = text;
   toast.hidden = false;
   clearTimeout(toastTimer);
-  toastTimer = window.setTimeout(() => (toast.hidden = true), TOAST_MS);
+  toastTimer = window.setTimeout(() => (toast.hidden = true), ms);
 }
 
-/** @param {string} text to be read out */
+let announcedAt = -Infinity;
+
+/** @param {string} text to be read out, after what was said in the same moment: a point, and the serve that follows */
 export function announce(text) {
-  element("announcer").textContent = text;
+  const announcer = element("announcer");
+  const now = performance.now();
+  announcer.textContent = now - announcedAt < ANNOUNCED_MS ? `${announcer.textContent} ${text}` : text;
+  announcedAt = now;
 }
 
 const countdown = element("countdown");
@@ -204,6 +215,19 @@ export function showOffer(text, isWaiting) {
   offer.textContent = text;
   offer.hidden = text === "";
   /** @type {HTMLButtonElement} */ (element("rematch")).disabled = isWaiting;
+}
+
+/**
+ * Why the page is not on the court, and the one thing to do about it.
+ * @param {string} word as in `data-` of #words; its detail has the same name with `Detail`
+ * @param {string | null} action the button's label; null: there is nothing to do
+ */
+export function showStopped(word, action) {
+  element("stopped-title").textContent = say(word);
+  element("stopped-detail").textContent = say(`${word}Detail`);
+  element("stopped-action").hidden = action === null;
+  element("stopped-action").textContent = action;
+  showPanel("stopped");
 }
 
 /**

@@ -1,25 +1,32 @@
 // @ts-check
 /** The match page: the timeline comes in by the socket, inputs go out, and every frame shows the exact moment. */
 
-import { getMatch, getReplay, takeSeat } from "./api.js";
+import { Absence } from "./absence.js";
+import { getMatch, takeSeat } from "./api.js";
 import { Clock } from "./clock.js";
 import { initial, RULES, stateFromJson } from "./engine.js";
+import { inWords, showEnding, showStored } from "./ending.js";
 import * as hud from "./hud.js";
 import { Input } from "./input.js";
+import { Lateness } from "./lateness.js";
+import { connectionWord, showAbsence } from "./network.js";
 import { OwnPaddle } from "./predict.js";
-import { askRematch, hearRematch } from "./rematch.js";
+import { wireLeaving } from "./leaving.js";
+import { askRematch, hearNothing, hearOther, hearRematch } from "./rematch.js";
 import { settings } from "./settings.js";
 import { MatchSocket } from "./socket.js";
 import { countSound, pointSound } from "./sound.js";
-import { awaitRating, showRating } from "./standing.js";
+import { awaitRating } from "./standing.js";
 import { Statistics } from "./statistics.js";
+import { admit, playHere, Tab } from "./tab.js";
 import { wireMute, wireSharing } from "./toolbar.js";
-import { circumstance, verdict } from "./verdict.js";
 import { MatchView } from "./view.js";
+import { remember } from "./waiting.js";
 
 const SECOND = 1000000;
 const COUNTDOWN_US = 1.5 * SECOND; // a serve that is announced this far ahead is counted down
 const SLEPT_MS = 1500; // a gap between frames this long: the machine slept, or the tab was hidden
+const WARNING_MS = 5000;
 
 /** @typedef {import("./api.js").Summary} Summary */
 
@@ -32,12 +39,13 @@ let side = data.you;
 let nextSeq = 1;
 let hasStarted = false;
 let isOver = false;
-/** @type {{side: number, until: number} | null} who is away, and when that ends the match (performance.now) */
-let away = null;
 let statistics = new Statistics();
 /** @type {WakeLockSentinel | null} */
 let wakeLock = null;
 
+const absence = new Absence();
+const lateness = new Lateness();
+const tab = new Tab(data.id, elsewhere);
 const clock = new Clock();
 const view = new MatchView(initial({ ...RULES, points: data.points }), hud.say("you"));
 const { court } = view;
@@ -86,6 +94,10 @@ function receive(message) {
 function welcome(message) {
   side = message.side;
   players = message.players;
+  if (side !== null) {
+    void tab.claim();
+    absence.back(side);
+  }
   court.side = side;
   input.isEnabled = side !== null;
   if (message.state !== null) {
@@ -127,6 +139,11 @@ function introduce() {
   }
 }
 
+/** @param {number} toward side */
+function announceServe(toward) {
+  hud.announce(toward === side ? hud.say("serveYou") : hud.say("serveTo", { name: nameOf(toward) }));
+}
+
 function announceSide() {
   court.introduce(clock.now());
   const where = side === null ? "youWatch" : court.isUpright ? "youBottom" : side === 0 ? "youLeft" : "youRight";
@@ -153,10 +170,13 @@ function happen(event) {
         announceSide();
         void stayAwake();
       }
-      away = null;
+      announceServe(event.vx < 0 ? 0 : 1);
+      absence.clear();
       break;
     case "pad":
       if (event.side === side && event.seq > 0) {
+        const claimed = own.pending.find((order) => order.seq === event.seq)?.at ?? event.t;
+        lateness.answered(claimed, event.t, performance.now());
         own.confirm(event, clock.now());
       } else if (event.side === side) {
         own.reset(view.state.paddles[event.side]);
@@ -175,7 +195,7 @@ function happen(event) {
       }
       break;
     case "resume":
-      away = null;
+      absence.clear();
       hud.showBanner(null);
       hud.announce(hud.say("resume"));
       break;
@@ -189,15 +209,20 @@ function happen(event) {
 /** @param {{side: number, online: boolean, ping: number | null, grace_ms: number}} message */
 async function peer(message) {
   const player = players[message.side];
-  hud.showPing(message.side, message.ping, { isAway: !message.online });
+  if (message.side !== side) {
+    hud.showPing(message.side, message.ping, { isAway: !message.online });
+  }
   if (player === null || player === undefined) {
     players = (await getMatch(data.id).catch(() => ({ players }))).players;
     introduce();
   }
-  if (hasStarted && !isOver && !message.online) {
-    away = { side: message.side, until: performance.now() + message.grace_ms };
-  } else if (away?.side === message.side) {
-    away = null;
+  if (isOver && message.side !== side && side !== null) {
+    hearOther(nameOf(message.side), message.online);
+    return;
+  }
+  const wasAway = absence.left(message.side, performance.now()) !== null;
+  absence.told(message, performance.now());
+  if (wasAway && message.online) {
     hud.showBanner(null);
   }
 }
@@ -209,16 +234,25 @@ async function peer(message) {
 function connection(status, reason) {
   if (status === "stopped") {
     hud.showBanner(null);
-    if (!isOver) {
+    if (isOver) {
+      hearNothing(side === null ? "" : nameOf(1 - side));
+    } else if (reason === "over") {
+      void over();
+    } else {
       stopped(reason ?? "broken");
     }
   } else if (isOver) {
     hud.showBanner(null);
   } else if (status === "live") {
+    if (side !== null) {
+      absence.back(side);
+    }
     hud.showBanner(null);
   } else {
-    const word = `banner${hud.capital(status)}`;
-    hud.showBanner(status === "moving" ? "reconnecting" : status, hud.say(word), status === "unstable");
+    if (side !== null && hasStarted && status !== "moving") {
+      absence.cutOff(side, socket.heard);
+    }
+    hud.showBanner(status === "moving" ? "reconnecting" : status, connectionWord(status), status === "unstable");
   }
 }
 
@@ -232,11 +266,36 @@ function stopped(reason) {
   }
   input.isEnabled = false;
   const name = reason === "reload" ? "broken" : reason;
-  const word = `stop${hud.capital(name)}`;
-  hud.element("stopped-title").textContent = hud.say(word);
-  hud.element("stopped-detail").textContent = hud.say(`${word}Detail`);
-  hud.element("stopped-reload").hidden = name === "over" || name === "missing";
-  hud.showPanel("stopped");
+  const action = name === "replaced" ? "playHere" : name === "over" || name === "missing" ? null : "reload";
+  hud.showStopped(`stop${hud.capital(name)}`, action && hud.say(action));
+}
+
+/** It ended while we were away: how, and by whom. */
+async function over() {
+  const ended = await getMatch(data.id).catch(() => null);
+  if (ended === null || ended.reason === null) {
+    stopped("over");
+    return;
+  }
+  Object.assign(data, ended);
+  players = ended.players;
+  input.isEnabled = false;
+  remember(null);
+  hud.announce(inWords(data, side));
+  showFinished();
+}
+
+/** Another tab of ours plays. When it is closed this one goes on. */
+function elsewhere() {
+  if (!isOver) {
+    socket.stop("replaced");
+    void tab.wait().then(() => location.reload());
+  }
+}
+
+function enter() {
+  hud.showBanner("connecting", hud.say("bannerConnecting"));
+  socket.start();
 }
 
 function finish() {
@@ -244,57 +303,30 @@ function finish() {
     return;
   }
   isOver = true;
-  away = null;
+  absence.clear();
+  remember(null);
   input.isEnabled = false;
   void wakeLock?.release();
   hud.showBanner(null);
   hud.showCountdown(null);
   hud.showScore(view.state.score);
   showHint(null);
-  const { longest, fastest, seconds, isComplete } = statistics;
   const { winner, reason, score } = view.state;
-  const ending = { winner, reason, score, players };
-  const title = verdict(ending, side);
-  hud.announce(title);
-  hud.showResult({
-    title,
-    reason: circumstance(ending, side),
-    score,
-    rally: isComplete ? longest : null,
-    speed: isComplete ? fastest : null,
-    seconds: isComplete ? seconds : null,
-    canRematch: side !== null,
-  });
+  const ending = { winner, reason, score, players, mode: data.mode };
+  hud.announce(inWords(ending, side));
+  showEnding(ending, side, statistics.isComplete ? statistics : null);
   if (side !== null && data.mode !== "ai") {
     void awaitRating(data.id, side);
   }
 }
 
-/** A match that was over before this page was opened. Its numbers come from the stored timeline, when that is here. */
-async function showFinished() {
+/** A match that was over before this page was opened, or that ended while we were away. */
+function showFinished() {
   isOver = true;
   showHint(null);
   hud.showScore(data.score);
   hud.showPlayers(players, data.level, side);
-  const result = {
-    title: verdict(data, side),
-    reason: circumstance(data, side),
-    score: data.score,
-    rally: null,
-    speed: null,
-    seconds: data.duration_us === null ? null : data.duration_us / SECOND,
-    canRematch: side !== null,
-  };
-  hud.showResult(result);
-  if (side !== null) {
-    showRating(data.ratings[side]);
-  }
-  const stored = data.status === "finished" ? await getReplay(data.id).catch(() => null) : null;
-  if (stored !== null) {
-    stored.events.forEach((event) => statistics.add(event));
-    const { longest, fastest, seconds } = statistics;
-    hud.showResult({ ...result, rally: longest, speed: fastest, seconds });
-  }
+  void showStored(data, side);
 }
 
 /** @param {number} which side */
@@ -319,9 +351,13 @@ function showClocks(/** @type {number} */ now) {
   if (hud.showCountdown(seconds) && seconds !== null) {
     countSound(seconds === 1);
   }
-  if (away !== null && socket.isLive) {
-    const left = Math.max(0, Math.ceil((away.until - performance.now()) / 1000));
-    hud.showBanner("peer", hud.say("bannerPeer", { name: nameOf(away.side), seconds: left }), true);
+  if (isCounting && side !== null && lateness.warns(clock.rtt)) {
+    const warning = hud.say("slowLine", { ms: Math.round(clock.rtt ?? 0) });
+    hud.showToast(warning, WARNING_MS);
+    hud.announce(warning);
+  }
+  if (hasStarted && !isOver) {
+    showAbsence(absence, { side, players, mode: data.mode, status: socket.status });
   }
 }
 
@@ -340,22 +376,9 @@ function frame(at) {
 }
 
 function wire() {
-  const leaving = () => {
-    hud.showPanel("leaving");
-    hud.element("leave-no").focus();
-  };
-  hud.element("leaving").addEventListener("keydown", (event) => event.key === "Escape" && introduceAgain());
-  hud.element("leave").addEventListener("click", () => {
-    if (side === null || isOver || !hasStarted) {
-      leave();
-    } else {
-      leaving();
-    }
-  });
-  hud.element("leave-no").addEventListener("click", () => introduceAgain());
-  hud.element("leave-yes").addEventListener("click", leave);
+  wireLeaving({ isInPlay, mode: data.mode, stay: introduceAgain, leave });
   hud.element("rematch").addEventListener("click", () => askRematch(data, (message) => socket.send(message)));
-  hud.element("stopped-reload").addEventListener("click", () => location.reload());
+  hud.element("stopped-action").addEventListener("click", () => (tab.isHeld ? location.reload() : playHere(data.id)));
   wireMute();
   wireSharing(() => (view.state.phase === "over" ? view.state.score : data.score));
   addEventListener("online", () => socket.wake());
@@ -365,7 +388,16 @@ function wire() {
       void (hasStarted && !isOver && stayAwake());
     }
   });
-  setInterval(() => side !== null && hud.showPing(side, clock.rtt, { jitter: clock.jitter }), 1000);
+  addEventListener("pagehide", () => isInPlay() && data.mode === "ai" && remember(location.pathname));
+  setInterval(() => {
+    if (side !== null) {
+      hud.showPing(side, clock.rtt, { jitter: clock.jitter, isLate: lateness.isLate(performance.now()) });
+    }
+  }, 1000);
+}
+
+function isInPlay() {
+  return side !== null && hasStarted && !isOver;
 }
 
 function introduceAgain() {
@@ -374,8 +406,11 @@ function introduceAgain() {
   hud.element("leave").focus();
 }
 
+/** The machine waits; a friend wins. */
 function leave() {
-  socket.send({ t: "leave" });
+  if (!(isInPlay() && data.mode === "ai")) {
+    socket.send({ t: "leave" });
+  }
   location.assign(page.dataset.home ?? "/");
 }
 
@@ -384,9 +419,10 @@ introduce();
 court.side = side;
 court.resize();
 if (data.status === "finished" || data.status === "over") {
-  void showFinished();
+  showFinished();
+} else if (side === null) {
+  enter();
 } else {
-  hud.showBanner("connecting", hud.say("bannerConnecting"));
-  socket.start();
+  void admit(tab, data.id, enter, () => hud.showStopped("stopElsewhere", hud.say("playHere")));
 }
 requestAnimationFrame(frame);

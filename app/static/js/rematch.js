@@ -4,6 +4,30 @@
 import { createMatch } from "./api.js";
 import { element, playerName, say, showOffer } from "./hud.js";
 
+let isAsking = false; // we have, and nobody has answered
+
+/**
+ * The other one has come or gone, after the end: an offer is for who is here.
+ * @param {string} name
+ * @param {boolean} isHere
+ */
+export function hearOther(name, isHere) {
+  isAsking = false;
+  showOffer(isHere ? "" : say("offerLeft", { name }), !isHere);
+  element("rematch").textContent = say("rematch");
+}
+
+/**
+ * The court has been cleared.
+ * @param {string} name of the other one
+ */
+export function hearNothing(name) {
+  if (isAsking) {
+    isAsking = false;
+    showOffer(say("offerExpired", { name }), true);
+  }
+}
+
 /**
  * What the server says about a rematch.
  * @param {{side?: number, id?: string}} message
@@ -17,6 +41,7 @@ export function hearRematch(message, match, own) {
     const name = playerName(match.players[1 - own]);
     if (message.side === own) {
       showOffer(match.mode === "ai" ? "" : say("offerSent", { name }), true);
+      isAsking = true;
     } else {
       showOffer(say("offerReceived", { name }), false);
       element("rematch").textContent = say("accept");

@@ -68,7 +68,7 @@ function happen(event) {
     hud.announce(hud.say("point", { name: hud.playerName(data.players[event.side]), left, right }));
     pointSound(data.you === null || event.side === data.you);
   } else if (event.k === "end") {
-    const ending = { winner: event.winner, reason: event.reason, score: event.score, players: data.players };
+    const ending = { winner: event.winner, reason: event.reason, score: event.score, players: data.players, mode: data.mode };
     const words = [verdict(ending, null), circumstance(ending, null)].filter((word) => word !== null).join(". ");
     hud.showBanner("end", words, true);
     hud.announce(words);

@@ -70,6 +70,14 @@ function wire(dialog) {
   /** @type {HTMLButtonElement | null} */
   let waiting = null;
 
+  const warning = /** @type {HTMLElement} */ (dialog.querySelector("[data-key-warning]"));
+
+  /** @param {string} text why a key was not taken */
+  function warn(text = "") {
+    warning.textContent = text;
+    warning.hidden = text === "";
+  }
+
   function show() {
     for (const button of remaps) {
       const way = /** @type {"up" | "down"} */ (button.dataset.remap);
@@ -103,6 +111,7 @@ function wire(dialog) {
     });
     button.addEventListener("blur", () => {
       waiting = null;
+      warn();
       show();
     });
   }
@@ -113,8 +122,14 @@ function wire(dialog) {
     event.preventDefault();
     const way = /** @type {"up" | "down"} */ (waiting.dataset.remap);
     const other = way === "up" ? "down" : "up";
+    const isTaken = event.code === "KeyM" || event.code === current[other];
+    if (isTaken) {
+      warn(dialog.dataset.keyTaken?.replace("{key}", keyName(event.code)));
+      return;
+    }
     waiting = null;
-    if (event.code !== "Escape" && event.code !== "KeyM" && event.code !== current[other]) {
+    warn();
+    if (event.code !== "Escape") {
       change({ [way]: event.code });
     }
     show();

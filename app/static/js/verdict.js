@@ -9,6 +9,7 @@ import { playerName, say } from "./hud.js";
  * @property {string | null} reason of the `end` event
  * @property {[number, number]} score
  * @property {import("./hud.js").Players} players
+ * @property {"ai" | "friend"} mode
  */
 
 /**
@@ -32,9 +33,9 @@ export function verdict({ winner, reason, score, players }, side) {
  * @param {number | null} side of the reader
  * @returns {string | null} null: the match was played to its end
  */
-export function circumstance({ winner, reason, players }, side) {
+export function circumstance({ winner, reason, players, mode }, side) {
   if (reason === "abandoned") {
-    return say("reasonAbandoned");
+    return say(mode === "ai" && side !== null ? "reasonForfeitYou" : "reasonAbandoned");
   }
   if (reason !== "forfeit" || winner === null) {
     return null;
