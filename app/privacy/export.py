@@ -16,7 +16,11 @@ from matches.models import Seat, Timeline
 
 CHUNK: Final = 200  # rows in memory at a time
 # What opens the account is not told, not even to its owner: a borrowed session would take it along.
-SECRET: Final = {"accounts.User": {"password"}, "mfa.Authenticator": {"data"}}
+SECRET: Final = {
+    "accounts.User": {"password"},
+    "mfa.Authenticator": {"data"},
+    "usersessions.UserSession": {"session_key"},
+}
 
 ABOUT = """What Matchpoint's database holds about {name}.
 
@@ -24,7 +28,7 @@ account.json        the account itself
 <app>.<Model>.json  rows that belong to it: matches.Seat are the matches played, each with its result
 timelines/<match>.json.gz  every event of those matches, docs/protocol.md of Matchpoint describes them
 
-Left out are what opens the account: the password's hash, and the secrets of second factors.
+Left out are what opens the account: the password's hash, the secrets of second factors, and the keys of sessions.
 """
 
 

@@ -27,6 +27,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.usersessions",
+    "django.contrib.humanize",  # for its page
     "csp",
     "django_prometheus",
     "accounts",
@@ -112,6 +114,7 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_USERNAME_MIN_LENGTH = 3
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
 DEVICE_COOKIE_NAME = "mp_device"
+USERSESSIONS_ADAPTER = "accounts.sessions_adapter.SessionsAdapter"
 MFA_ADAPTER = "accounts.mfa_adapter.MFAAdapter"
 MFA_TOTP_ISSUER = "Matchpoint"
 MFA_TOTP_TOLERANCE = 1  # a code is good for 30 s more on either side: phones' clocks drift

@@ -1,11 +1,14 @@
 """What ends the sessions of an account ends its sockets."""
 
+import io
 import time
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from accounts.models import User
 from live import directory
@@ -82,3 +85,28 @@ def test_a_revocation_says_who_and_when(settings: Any) -> None:
     assert [fields for _, fields in valkey.xrange(revocations.STREAM)] == [{"identity": "u:5"}]
     assert before <= int(str(valkey.get("mp:revoked:u:5"))) <= time.time()
     assert 60 < int(str(valkey.ttl("mp:revoked:u:5"))) <= 120
+
+
+def test_all_other_sessions_can_be_ended(
+    client: Client, user: User, closed: list[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    lost, stranger = Client(headers={"user-agent": "A lost phone"}), Client()
+    for each in (client, lost):
+        log_in(each)
+    assert "A lost phone" in client.get("/accounts/sessions/").content.decode()
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post("/accounts/sessions/")
+    assert closed == [f"u:{user.pk}"]
+    assert lost.get("/").context["player"].is_guest
+    assert not client.get("/").context["player"].is_guest
+    assert "A lost phone" not in client.get("/accounts/sessions/").content.decode()
+    assert stranger.get("/accounts/sessions/").headers["Location"].startswith("/accounts/login/")
+
+
+def test_what_is_told_of_sessions_opens_none(client: Client, user: User) -> None:
+    log_in(client)
+    answer = client.post(reverse("export"))
+    with zipfile.ZipFile(io.BytesIO(answer.getvalue())) as archive:
+        everything = b"".join(archive.read(name) for name in archive.namelist())
+        assert "usersessions.UserSession.json" in archive.namelist()
+    assert str(client.session.session_key).encode() not in everything
