@@ -156,7 +156,7 @@ async def seats_in(directory: Any, worker: str, matches: int) -> list[str]:
 
 
 CONTENDERS = (
-    Contender("worker", "our worker: rules, seats, storage, metrics", 400, worker, seats_of_worker),
+    Contender("worker", "our worker: rules, seats, storage, metrics", 560, worker, seats_of_worker),
     Contender("node-ws", "a bare event room on Node's ws", 1600, ws, seats_of_rooms),
     Contender("colyseus-60", "a Colyseus room, 60 patches a second", 280, colyseus(60), hz=60),
     Contender("colyseus-20", "a Colyseus room, 20 patches a second", 680, colyseus(20), hz=20),
