@@ -65,7 +65,7 @@ def serve(role: str, *, port: int, bind: str = "127.0.0.1", metrics: bool = True
     endpoint = f"tcp:{port}:interface={address}"
     server = Server(application, endpoint=endpoint, ready=lambda: process.ready(server), is_paced=role == "live")
     if metrics:
-        _serve_metrics(bind, port + METRICS_OFFSET)
+        _serve_metrics(role, bind, port + METRICS_OFFSET)
     logging.getLogger("daphne").setLevel(logging.WARNING)
     gc.collect()
     gc.freeze()
@@ -84,14 +84,17 @@ def worker_name(port: int) -> str:
     return re.sub(r"[^a-z0-9-]+", "-", f"{settings.MATCHPOINT_HOST}-{port}".lower())
 
 
-def _serve_metrics(bind: str, port: int) -> None:
+def _serve_metrics(role: str, bind: str, port: int) -> None:
     from django.conf import settings
-    from prometheus_client import disable_created_metrics, start_http_server
+    from prometheus_client import REGISTRY, disable_created_metrics, start_http_server
 
     from live import metrics
+    from ops.dependencies import DATABASE, VALKEY, Dependencies, database_ask, valkey_ask
 
     disable_created_metrics()  # they would double the number of series
     metrics.build_info.labels(settings.RELEASE.full_version, settings.RELEASE.revision).set(1)
+    if role == "web":
+        REGISTRY.register(Dependencies({database_ask: DATABASE, valkey_ask: VALKEY}))
     try:
         start_http_server(port, addr=bind)
     except OSError as error:

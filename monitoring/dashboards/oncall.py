@@ -178,7 +178,7 @@ SCRAPING = [
         "Targets",
         [Query('min by (job, host) (up{host=~"$host"})', "{{job}} {{host}}")],
         "Whether each kind of target of the chosen hosts answers. Bad: red; at least one does not. "
-        "Watched by TargetDown.",
+        "Watched by TargetDown and SourceBlind.",
         height=10,
     ),
     table(

@@ -97,7 +97,7 @@ SERVICES = [
             Query('max by (host) (up{job!="probe",host=~"$host"})', "host {{host}}"),
         ],
         "What ran when, on the chosen hosts; a service whose host does not answer counts as down. Bad: red. "
-        "Watched by NginxDown, AppDown, LiveDown, PostgresDown, ValkeyDown and HostDown.",
+        "Watched by NginxDown, AppDown, LiveDown, PostgresDown, ValkeyDown, StoreUnreachable and HostDown.",
         height=9,
     ),
     alerts(
