@@ -19,6 +19,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
+from matchpoint import watchdog
+
 logger = logging.getLogger("matchpoint.serve")
 
 METRICS_OFFSET: Final = 10_000
@@ -125,6 +127,7 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_soon, server)
         logger.info("listening", extra={"role": self._role, "port": self._port})
+        self._spawn(watchdog.beat(), server)
         self._spawn(self._start(), server)
 
     async def _start(self) -> None:

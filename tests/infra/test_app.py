@@ -38,6 +38,13 @@ def test_every_worker_is_ready_and_starts_at_boot(host, facts, workers):
         assert host.service(unit).is_enabled, unit
 
 
+def test_systemd_hears_from_the_loop_of_every_worker(host, workers):
+    for unit in workers:
+        shown = host.check_output("systemctl show -P WatchdogUSec -P WatchdogTimestampMonotonic %s", unit).split()
+        assert shown[0] == "1min"
+        assert int(shown[1]) > 0
+
+
 def test_every_worker_runs_the_current_release(host, workers, release):
     for unit in workers:
         pid = host.check_output("systemctl show --property=MainPID --value %s", unit)
