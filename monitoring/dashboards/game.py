@@ -164,7 +164,8 @@ MATCHES = [
                 over="5m",
             ),
         ],
-        "Matches in 5 minutes. Handed over is a deploy; taken over means that a worker died. Bad: crashed.",
+        "Matches in 5 minutes. Handed over is a deploy; taken over means that a worker died. Bad: crashed. "
+        "Watched by LiveErrors.",
         colors={"crashed": RED},
     ),
 ]

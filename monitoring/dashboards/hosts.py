@@ -266,7 +266,8 @@ SYSTEM = [
                 "{{name}} {{host}}",
             )
         ],
-        "Services that systemd has given up on. Bad: red. Watched by SystemdUnitFailed and TlsRenewalFailing.",
+        "Services that systemd has given up on. Bad: red. "
+        "Watched by SystemdUnitFailed, UnitStopped and TlsRenewalFailing.",
         mapping=FAILED,
         height=12,
     ),
@@ -274,7 +275,7 @@ SYSTEM = [
         "Unit restarts",
         increases(NODE, ("node_systemd_service_restart_total", "{{name}} {{host}}"), over="10m", by="host, name"),
         "How often systemd started services again in 10 minutes, because they had died. Bad: more than 3. "
-        "Watched by SystemdUnitCrashLooping.",
+        "Watched by SystemdUnitCrashLooping and StoreRestarted.",
         width=12,
         height=12,
     ),

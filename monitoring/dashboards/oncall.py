@@ -209,7 +209,7 @@ SCRAPING = [
             )
         ],
         "Whether each of the chosen hosts reaches those whose services it needs. Bad: red. "
-        "Empty on a site of one host. Watched by MeshPeerDown.",
+        "Empty on a site of one host. Watched by MeshPeerDown and MeshCertExpiringSoon.",
         missing="only one host",
         width=8,
     ),

@@ -70,5 +70,6 @@ def write(folder: Path, rules: Path = RULES) -> Path:
             group["rules"] = [rule(true) for true in group["rules"]]
         (made / path.name).write_text(yaml.safe_dump(content, sort_keys=False, width=120))
     settings = folder / "profile.json"
-    settings.write_text(json.dumps({"prometheus_rules_dir": str(made), "alertmanager_ticket_pace": TICKETS}))
+    heard_at_once = {"alertmanager_ticket_pace": TICKETS, "alertmanager_nights": []}
+    settings.write_text(json.dumps({"prometheus_rules_dir": str(made)} | heard_at_once))
     return settings

@@ -114,6 +114,19 @@ def test_without_a_pager_pages_still_come_by_mail() -> None:
     assert list(receivers["deadman"]) == ["name"], "a heartbeat to nowhere is dropped"
 
 
+def test_only_a_page_that_nobody_notices_waits_for_the_morning(config: dict, tmp_path: Path) -> None:
+    waiting = [route["matchers"] for route in config["route"]["routes"] if "mute_time_intervals" in route]
+    assert waiting == [["severity = page", "alertname = BackupTooOld"]]
+    (night,) = config["time_intervals"]
+    hours = [(times["start_time"], times["end_time"]) for one in night["time_intervals"] for times in one["times"]]
+    assert hours == [("00:00", "07:00"), ("21:00", "24:00")]
+    about = next(alert for alert in alerts() if alert.name == "BackupTooOld" and alert.labels["severity"] == "page")
+    assert about.annotations["impact"].startswith("None yet")
+    always = rendered(alertmanager_nights=[])
+    assert "time_intervals" not in always
+    assert not [route for route in always["route"]["routes"] if "mute_time_intervals" in route]
+
+
 def test_no_secret_stands_in_the_configuration(config: dict) -> None:
     assert "secret" not in yaml.safe_dump(config).replace("/etc/prometheus/alertmanager-secrets/", "")
     assert URL not in yaml.safe_dump(config)
