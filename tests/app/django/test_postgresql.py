@@ -313,8 +313,8 @@ def test_a_migration_that_waits_for_another_one_says_for_whom(server: Server, bu
 
 
 def test_a_statement_that_takes_too_long_is_taken_back(server: Server, busy: Any) -> None:
-    busy.execute("DELETE FROM django_migrations WHERE app = 'matches'")
-    busy.execute("DROP TABLE matches_seat, matches_timeline, matches_match")
+    busy.execute("DELETE FROM django_migrations WHERE app = 'sessions'")  # on which no other one depends
+    busy.execute("DROP TABLE django_session")
     busy.execute("CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); END'")
     busy.execute("CREATE EVENT TRIGGER dawdle ON ddl_command_start EXECUTE FUNCTION dawdle()")
     busy.connection.commit()
