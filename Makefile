@@ -166,6 +166,9 @@ test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted,
 test-membership: ops-tools lab-tools ## An app host and a standby leave a cluster and join it again while bots play on it
 	@$(TEST) tests/cluster/test_membership.py $(ARGS)
 
+.PHONY: soak
+soak: test-tools ## The live tier in simulation, seed after seed, for SECONDS=600; SEED=7 tells the story of one
+	@PYTHONPATH=app:. $(RUN) python -m tests.sim $(if $(SEED),--seed $(SEED),--seconds $(or $(SECONDS),600)) $(ARGS)
 .PHONY: test-fast
 test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, the alert rules
 	@$(RUN) pytest $(ARGS)

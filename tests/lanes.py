@@ -44,7 +44,7 @@ LANES: dict[str, list[str]] = {
     "site": [*SITE, "tests/e2e"],
     "deploy": DEPLOY,
     "twins": TWINS,
-    "code": ["tests/app", "tests/harness", "tests/roles", "tests/rules", "tests/cluster/test_swarm.py"],
+    "code": ["tests/app", "tests/sim", "tests/harness", "tests/roles", "tests/rules", "tests/cluster/test_swarm.py"],
 }
 AT_ONCE = 4  # the labs wait for each other's hosts much of the time, which the code fills
 LANE_S = 3000.0  # the last resort: tests have limits of their own

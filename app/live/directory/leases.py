@@ -1,5 +1,6 @@
 """The leases: what an owner may do with its match, by the epoch that it was given."""
 
+from collections.abc import Collection
 from typing import cast
 
 from redis.asyncio.client import Pipeline
@@ -15,6 +16,7 @@ from live.directory.store import (
     queue_checkpoint,
     read_checkpoint,
     text_of,
+    texts_of,
     version_of,
     worker_key,
 )
@@ -54,11 +56,17 @@ class Leases:
         return await self._store.transaction(attempt)
 
     async def restore(self, spec: MatchSpec, *, worker: str, epoch: int) -> None:
-        """Make a match known again that this worker owns and Valkey has lost. What is there and no older stays."""
+        """Make a match known again that this worker owns and Valkey has lost. What is there and no older stays.
+
+        Fenced if it is over.
+        """
 
         async def attempt(pipe: Pipeline) -> None:
-            await pipe.watch(match_key(spec.id, "lease"))
-            lease = lease_or_none(await text_of(pipe, match_key(spec.id, "lease")))
+            await pipe.watch(match_key(spec.id, "lease"), match_key(spec.id, "over"))
+            text, over = await texts_of(pipe, match_key(spec.id, "lease"), match_key(spec.id, "over"))
+            if over:  # nothing was lost: it ended with another owner
+                raise Fenced(spec.id)
+            lease = lease_or_none(text)
             begin(pipe)
             pipe.set(match_key(spec.id), dump(spec.to_json()), nx=True, ex=MATCH_SECONDS)
             if lease is None or lease.epoch < epoch:
@@ -66,6 +74,13 @@ class Leases:
             await pipe.execute()
 
         await self._store.transaction(attempt)
+
+    async def known(self, match_ids: Collection[str]) -> list[str]:
+        """Those of the matches that have a lease."""
+        if not match_ids:
+            return []
+        texts = await self._store.client.mget([match_key(match_id, "lease") for match_id in match_ids])
+        return [match_id for match_id, text in zip(match_ids, texts, strict=True) if text]
 
     async def is_owned(self, match_id: str, *, epoch: int) -> bool:
         """False when the lease has moved on."""

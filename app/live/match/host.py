@@ -12,13 +12,13 @@ class Host(Protocol):
     """What an owner asks of its worker. None of these may block or raise."""
 
     def keep(self, owner: "MatchOwner", checkpoint: Checkpoint) -> None:
-        """A rally, or the match, ended: keep this, and call `kept`."""
+        """A rally, or the match, ended: keep this, and call `kept` when it is safe. Until then nobody hears of it."""
 
     def may_serve(self, owner: "MatchOwner") -> bool:
         """False while the worker drains: it takes the match from here, between two rallies."""
 
     def finished(self, owner: "MatchOwner", record: FinishedMatch | None) -> None:
-        """The match is over; None when there is nothing to store."""
+        """The match is over, and that is kept; None when there is nothing to store."""
 
     def rematch(self, owner: "MatchOwner") -> None:
         """Both want another match: create one and call `rematch_ready`."""
@@ -31,6 +31,3 @@ class Host(Protocol):
 
     def may_judge_absence(self) -> bool:
         """False while the lease may have gone to another worker, where the absent player may be."""
-
-    def may_tell(self) -> bool:
-        """False while another worker may have the match and decide the same rally in another way."""

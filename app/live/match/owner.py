@@ -17,7 +17,7 @@ from live.match.course import Course
 from live.match.host import Host
 from live.match.room import Room
 from live.match.seat import Seat
-from live.match.timeline import Timeline
+from live.match.timeline import outcome
 from live.protocol import codec
 from live.protocol.socket import Refused, Socket
 from live.records import Checkpoint, FinishedMatch, Handover, MatchSpec, PlayerSpec
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_SERVE_US: Final = 3 * SECOND  # also after a pause
 SERVE_US: Final = 1_200_000
-HOLD_US: Final = 150_000  # a point waits so long, at most, until the directory has it
+HOLD_US: Final = 150_000  # a point that the directory has not by then calls the next serve off
 SETTLE_US: Final = 3 * SECOND  # after a hand-over, for the players to come along
 MATCH_US: Final = 30 * 60 * SECOND  # nothing that people play lasts so long
 LINGER_US: Final = 60 * SECOND  # after the end, for a rematch
@@ -75,6 +75,8 @@ class MatchOwner:
             may_judge=host.may_judge_absence,
         )
         self._was_left = False
+        self._decided = 0  # the last version that is held back until the directory has it
+        self._is_waiting = False  # for that, and no serve is announced
         self.is_parting = False
         self.is_stopped = False
         self._came_over = False  # by a hand-over, and has not been served since
@@ -104,16 +106,17 @@ class MatchOwner:
         return self._course.state
 
     @property
-    def _timeline(self) -> Timeline:
-        return self._course.timeline
-
-    @property
     def has_started(self) -> bool:
-        return self._timeline.started_at is not None
+        return self._course.timeline.started_at is not None
 
     @property
     def is_over(self) -> bool:
         return self._state.phase == "over"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the match is over and everybody may know it: its end cannot be lost any more."""
+        return self.is_over and not self._room.is_holding
 
     def needs_pulse(self, socket: Socket) -> bool:
         """Whether a match is being played that must know soon when this socket's player is gone."""
@@ -141,7 +144,7 @@ class MatchOwner:
         if not codec.knows_rules(socket.protocol, self._state.rules):
             self._agree_on_rules(side)
         self._room.enter(socket, side, version)
-        self._room.welcome(socket, self.spec, self._state, self._timeline.events, version)
+        self._room.welcome(socket, self.spec, self._state, self._course.timeline.events, version)
         if side is not None:
             self._room.tell_presence(self._seats[side])
             if not self.is_parting:
@@ -154,7 +157,7 @@ class MatchOwner:
             raise Refused(4426, "the match is played by newer rules")
         self._course.begin_anew(engine.rules_of(1, self.spec.points))
         for other in self._room.audience():
-            self._room.welcome(other, self.spec, self._state, self._timeline.events, 0)
+            self._room.welcome(other, self.spec, self._state, self._course.timeline.events, 0)
 
     def detach(self, socket: Socket) -> None:
         """The socket is gone. A player's paddle stops; the rally goes on to its end."""
@@ -169,7 +172,7 @@ class MatchOwner:
             self._time_absence()
             self._pause_for(seat)
         if not self._room.audience():
-            self._after("idle", self._now() + (0 if self.is_over else BOTH_AWAY_US), self._idle)
+            self._after("idle", self._now() + (0 if self.is_done else BOTH_AWAY_US), self._idle)
 
     # Messages of attached sockets (codec.Hearer)
 
@@ -201,15 +204,15 @@ class MatchOwner:
             return
         if not self.is_over:
             self._was_left = True
-            started = self.has_started
-            self._course.end(1 - seat.side if started else None, "forfeit" if started else "abandoned")
+            winner, reason = (1 - seat.side, "forfeit") if self.has_started else (None, "abandoned")
+            self._course.end(winner, reason)
         socket.close(1000)
 
     # The course of the match
 
     def _serve_when_ready(self, countdown: int) -> None:
         """Announce the next serve, or pause until both players are here."""
-        if self._state.phase not in ("ready", "paused") or not self._host.may_serve(self):
+        if self._state.phase not in ("ready", "paused") or self._is_waiting or not self._host.may_serve(self):
             return
         if any(seat.player is None for seat in self._seats):
             return
@@ -219,21 +222,20 @@ class MatchOwner:
             return
         if not self.has_started:
             self._start()
-        now = self._now()
         if any(seat.is_quiet for seat in self._seats):  # back in a moment, or away in another
-            self._after("serve", now + SECOND // 4, lambda: self._serve_when_ready(countdown))
+            self._after("serve", self._now() + SECOND // 4, lambda: self._serve_when_ready(countdown))
             return
         if self._state.phase == "paused":
             countdown = FIRST_SERVE_US
-        if self.spec.is_probe or (self._came_over and self._state.reason != "peer"):
+        if self.spec.is_probe or self._state.reason == "server" or (self._came_over and self._state.reason != "peer"):
             countdown = SERVE_US
         self._came_over = False
         if self._state.phase == "paused":
-            self._course.emit(engine.resume(self._state, now))
+            self._course.emit(engine.resume(self._state, self._now()))
         self._course.serve(countdown)
 
     def _start(self) -> None:
-        self._timeline.started_at = self._course.wall()
+        self._course.timeline.started_at = self._course.wall()
         self._after("life", self._now() + MATCH_US, self._abandon)
         if not self.spec.is_probe:
             metrics.matches_started.labels(self.spec.counted_as).inc()
@@ -242,9 +244,8 @@ class MatchOwner:
 
     def _pause_for(self, seat: Seat) -> None:
         """Pause if the player of `seat` is away and no ball flies; a rally is played to its end first."""
-        if not self.has_started or seat.present or seat.side in self._room.expected:
-            return
-        if self._course.is_flying or self._state.phase not in ("ready", "serve"):
+        is_here = not self.has_started or seat.present or seat.side in self._room.expected
+        if is_here or self._course.is_flying or self._state.phase not in ("ready", "serve"):
             return
         self._course.advance(engine.pause(self._state, self._now(), "peer", seat.side))
 
@@ -260,8 +261,9 @@ class MatchOwner:
     def _tell(self, events: tuple[engine.Event, ...], batch: list[dict[str, Any]]) -> None:
         """Tell events. What decides a point is told when it cannot be lost any more."""
         if any(isinstance(event, engine.Point | engine.End) for event in events) and self.has_started:
+            self._decided = self._state.version
             self._room.hold()
-            self._after("hold", self._now() + HOLD_US, self._held)
+            self._after("hold", self._now() + HOLD_US, self._wait)
         self._room.announce(batch)
 
     def _follow(self, event: engine.Event) -> None:
@@ -272,24 +274,30 @@ class MatchOwner:
         elif isinstance(event, engine.Point) and not self.is_over:
             self._keep()
             self._serve_when_ready(SERVE_US)
-        if len(self._timeline.events) > TIMELINE_EVENTS:
+        if len(self._course.timeline.events) > TIMELINE_EVENTS:
             self._abandon()
 
-    def kept(self) -> None:
-        """The directory has the last boundary, or does not answer: the game goes on."""
+    def kept(self, version: int) -> None:
+        """The directory has the match up to `version`: what was decided up to there is told, and the game goes on."""
+        if version < self._decided or not self._room.is_holding:
+            return
         self._timers.cancel("hold")
+        self._is_waiting = False
         for socket, (side, version) in self._room.release().items():
             try:
                 self.attach(socket, side, version)
             except Refused as refused:
                 socket.refuse(refused)
+        if self.is_over:
+            self._done()
+        elif not self.is_parting:
+            self._serve_when_ready(SERVE_US)
 
-    def _held(self) -> None:
-        """The directory takes its time. What it may refuse in the end is held back on."""
-        if self._host.may_tell():
-            self.kept()
-        else:
-            self._after("hold", self._now() + HOLD_US, self._held)
+    def _wait(self) -> None:
+        """The directory takes its time: the match stands still until it has the point."""
+        self._is_waiting = True
+        if self._course.is_counting_down:
+            self._course.advance(engine.pause(self._state, self._now(), "server"))
 
     def _keep(self) -> None:
         checkpoint = self._checkpoint()
@@ -300,7 +308,7 @@ class MatchOwner:
     # Hand-over
 
     def can_part(self, patience: int) -> bool:
-        """Whether no ball flies, nor was a serve announced for so long (µs) that calling it off costs more time."""
+        """Whether the match stands still, but for a countdown that began at most `patience` (µs) ago."""
         return self._course.may_call_off(patience)
 
     @property
@@ -321,7 +329,7 @@ class MatchOwner:
 
     def _checkpoint(self, handover: Handover | None = None) -> Checkpoint | None:
         left, right = self._seats
-        return self._timeline.checkpoint(
+        return self._course.timeline.checkpoint(
             owner=self._room.owner,
             now=self._now(),
             wall=self._course.wall(),
@@ -329,18 +337,14 @@ class MatchOwner:
             handover=handover,
         )
 
-    # Absence and the end
-
     def _time_absence(self) -> None:
         if self.has_started and not self.is_over:
             self._absence.restart(self._now())
 
     def _judge(self, absent: Seat | None) -> None:
         """The time of an absent player, or of both (None), is over."""
-        if absent is None:
-            self._abandon()
-        else:
-            self._course.end(1 - absent.side, "forfeit")
+        winner, reason = (None, "abandoned") if absent is None else (1 - absent.side, "forfeit")
+        self._course.end(winner, reason)
 
     def _abandon(self) -> None:
         self._course.end(None, "abandoned")
@@ -349,11 +353,14 @@ class MatchOwner:
         self._timers.clear()
         state = self._state
         if not self.spec.is_probe:
-            metrics.matches_finished.labels(self.spec.counted_as, self._outcome()).inc()
+            metrics.matches_finished.labels(self.spec.counted_as, outcome(state, was_left=self._was_left)).inc()
         logger.info("match over", extra={"match": self.spec.id, "reason": state.reason, "score": state.score})
-        self._after("linger", self._now() + LINGER_US, self._close)
-        self._after("hold", self._now() + HOLD_US, self._held)
         self._keep()
+        if self.is_done:  # nothing was played: nobody has to know before
+            self._done()
+
+    def _done(self) -> None:
+        self._after("linger", self._now() + LINGER_US, self._close)
         self._host.finished(self, self.record())
 
     def record(self) -> FinishedMatch | None:
@@ -361,14 +368,7 @@ class MatchOwner:
         wall = self._course.wall()
         if self.checkpoint is not None and self.checkpoint.state["phase"] == "over":
             wall = self.checkpoint.saved_at  # so that a repeated record is the same
-        return self._timeline.record(self.spec, wall)
-
-    def _outcome(self) -> str:
-        if self._state.reason == "score":
-            return "completed"
-        if self._was_left:
-            return "client_left"
-        return "forfeit" if self._state.reason == "forfeit" else "abandoned"
+        return self._course.timeline.record(self.spec, wall)
 
     def rematch(self, socket: Socket) -> None:
         seat = self._room.seat_of(socket)
@@ -386,7 +386,7 @@ class MatchOwner:
         self._after("linger", self._now() + SERVE_US, self._close)
 
     def _idle(self) -> None:
-        if not self.has_started or self.is_over:
+        if not self.has_started or self.is_done:
             self._close()
 
     def _close(self) -> None:

@@ -76,3 +76,12 @@ def abandoned(spec: MatchSpec, checkpoint: Checkpoint | None) -> FinishedMatch |
     if timeline.state.phase != "over":
         timeline.add(engine.end(timeline.state, timeline.state.t, None, "abandoned"))
     return timeline.record(spec, checkpoint.saved_at)
+
+
+def outcome(state: engine.MatchState, *, was_left: bool) -> str:
+    """How a match ended, as the metrics have it."""
+    if state.reason == "score":
+        return "completed"
+    if was_left:
+        return "client_left"
+    return "forfeit" if state.reason == "forfeit" else "abandoned"

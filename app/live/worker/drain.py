@@ -111,7 +111,6 @@ class Drain:
                 return
             except (RedisError, TimeoutError) as error:
                 worker.directory_failed(error)
-                owner.kept()
                 await sleep(self._worker.clock, AGAIN_US)
             else:
                 metrics.handovers.labels("moved" if target else "freed").inc()

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from redis.exceptions import RedisError
 
+from live.clock import SECOND, Clock, sleep
 from live.directory import Directory, Fenced, NoSuchMatch
 from live.match.owner import MatchOwner
 from live.match.timeline import abandoned
@@ -17,6 +19,9 @@ from live.worker.outbox import Outbox
 from live.worker.results import RETRY_SECONDS, ResultWriter
 
 logger = logging.getLogger(__name__)
+
+REPEAT_US: Final = 30 * SECOND  # longer ago than any directory goes back
+PROOF_US: Final = 1 * SECOND  # between two questions whether the match is still ours
 
 
 class Ending:
@@ -30,20 +35,23 @@ class Ending:
         directory: Directory,
         results: ResultWriter,
         *,
+        clock: Clock,
         outbox: Outbox,
         lost: Callable[[MatchOwner], None],
         failed: Callable[[Exception], None],
     ) -> None:
         self._directory = directory
+        self._clock = clock
         self._results = results
         self._outbox = outbox
         self._lost = lost
         self._failed = failed
         self.running: set[str] = set()
+        self._ended: dict[str, tuple[MatchOwner, int]] = {}  # and of which it knows: since when
 
     async def end(self, owner: MatchOwner, record: FinishedMatch | None) -> None:
         """Store the result, if there is one, and tell the directory. That of a stale owner counts for nothing."""
-        if not await self._still_owns(owner):
+        if record is not None and not await self._still_owns(owner):
             self.running.discard(owner.spec.id)
             self._lost(owner)
             return
@@ -68,9 +76,19 @@ class Ending:
                 return
             self._results.saved_late.remove(match_id)
         try:
+            await self._repeat()
             await self.rescue()
         except (RedisError, TimeoutError) as error:
             self._failed(error)
+
+    async def _repeat(self) -> None:
+        """Tell a directory again that went back in time, before it gives away what is over. Raises redis' errors."""
+        now = self._clock.now()
+        self._ended = {key: (owner, t) for key, (owner, t) in self._ended.items() if now - t < REPEAT_US}
+        for match_id in await self._directory.leases.known(self._ended):
+            logger.warning("match over came back", extra={"match": match_id})
+            owner, _ = self._ended[match_id]
+            self._outbox.put(owner, "done", partial(self._done, owner, is_saved=True))
 
     async def rescue(self) -> None:
         """Store results that Valkey still has and whose host may be lost. Raises redis' errors."""
@@ -85,11 +103,14 @@ class Ending:
         with suppress(Fenced, NoSuchMatch):
             await call(owner.spec.id, epoch=owner.epoch)
         self.running.discard(owner.spec.id)
+        if is_saved:
+            self._ended.setdefault(owner.spec.id, (owner, self._clock.now()))
 
     async def _still_owns(self, owner: MatchOwner) -> bool:
-        """Also true when the directory does not answer: then nobody else can have been given the match."""
-        try:
-            return await self._directory.leases.is_owned(owner.spec.id, epoch=owner.epoch)
-        except (RedisError, TimeoutError) as error:
-            self._failed(error)
-            return True
+        """Waits for a directory that does not answer: the match may be elsewhere, and go on there."""
+        while True:
+            try:
+                return await self._directory.leases.is_owned(owner.spec.id, epoch=owner.epoch)
+            except (RedisError, TimeoutError) as error:
+                self._failed(error)
+                await sleep(self._clock, PROOF_US)

@@ -69,7 +69,9 @@ class Worker:
         self._claims: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._claiming = asyncio.Semaphore(CLAIMS_MAX)
         self.outbox = Outbox(clock, lost=self._fenced, failed=self.directory_failed)
-        self.ending = Ending(directory, results, outbox=self.outbox, lost=self.lost, failed=self.directory_failed)
+        self.ending = Ending(
+            directory, results, clock=clock, outbox=self.outbox, lost=self.lost, failed=self.directory_failed
+        )
         self.logouts = Logouts(directory, self.connections, failed=self.directory_failed)
         self._drain: Drain | None = None
         self._takeover = Takeover(name, directory=directory, clock=clock, adopt=self._adopt)
@@ -120,8 +122,8 @@ class Worker:
         if self.is_draining:
             await self._directory.matches.pass_on(match_id, worker=self.name)
             raise Refused(1012, "this worker is about to stop")
-        if not await self.outbox.flush(match_id):  # an owner before this one may have left a boundary behind
-            raise TimeoutError("calls to the directory are left")
+        if not await self.outbox.flush(match_id):  # an owner before this one may have left a checkpoint behind
+            raise TimeoutError("the directory does not take the last checkpoint")
         claim = await self._claim(match_id)
         owner = MatchOwner(
             claim.spec, epoch=claim.epoch, clock=self.clock, rng=self._rng, host=self, checkpoint=claim.checkpoint
@@ -159,9 +161,7 @@ class Worker:
     # What owners ask for (Host)
 
     def keep(self, owner: MatchOwner, checkpoint: Checkpoint) -> None:
-        self.outbox.put(owner, "snapshot", partial(self._save, owner, checkpoint))
-        if self._renewal.is_cut_off:
-            owner.kept()
+        self.outbox.put(owner, "checkpoint", partial(self._save, owner, checkpoint))
 
     def may_serve(self, owner: MatchOwner) -> bool:
         if self._drain is None:
@@ -186,7 +186,7 @@ class Worker:
 
     def closed(self, owner: MatchOwner) -> None:
         self.outbox.drop(owner, "rematch")
-        if self._forget(owner) and not owner.is_over:
+        if self._forget(owner) and not owner.is_done:
             self._release_soon(owner)
 
     def _release_soon(self, owner: MatchOwner) -> None:
@@ -207,9 +207,6 @@ class Worker:
     def may_judge_absence(self) -> bool:
         return self._renewal.is_fresh
 
-    def may_tell(self) -> bool:
-        return self._renewal.is_cut_off or self._renewal.is_fresh  # a Valkey that is down gives matches to nobody
-
     def _fenced(self, owner: MatchOwner) -> None:
         """A call found another owner; not news about a match that is being handed over."""
         if self._owners.get(owner.spec.id) is owner and not owner.is_parting:
@@ -226,7 +223,6 @@ class Worker:
         """The match waits at `target`, or (None) for a worker that takes matches."""
         self.outbox.drop(owner)
         self._forget(owner)
-        owner.kept()
         owner.stop(1012, moved=target is not None)
 
     def _restore(self, owner: MatchOwner) -> None:
@@ -234,7 +230,7 @@ class Worker:
         restore = self._directory.leases.restore
         self.outbox.put(owner, "restore", partial(restore, owner.spec, worker=self.name, epoch=owner.epoch))
         if owner.checkpoint is not None:
-            self.outbox.drop(owner, "snapshot")
+            self.outbox.drop(owner, "checkpoint")
             self.keep(owner, owner.checkpoint)
 
     def _forget(self, owner: MatchOwner) -> bool:
@@ -251,7 +247,7 @@ class Worker:
 
     async def _save(self, owner: MatchOwner, checkpoint: Checkpoint) -> None:
         await self._directory.leases.checkpoint(owner.spec.id, epoch=owner.epoch, checkpoint=checkpoint)
-        owner.kept()
+        owner.kept(checkpoint.state["version"])
 
     async def _rematch(self, owner: MatchOwner, spec: MatchSpec) -> None:
         with suppress(ValueError):  # an earlier call got through, though its answer did not
@@ -260,14 +256,14 @@ class Worker:
 
     async def beat(self) -> None:
         """Renew the worker and its leases, and let go of matches that another worker owns by now."""
-        owned = {match_id: owner.epoch for match_id, owner in self._owners.items() if not owner.is_over}
+        owned = {match_id: owner.epoch for match_id, owner in self._owners.items() if not owner.is_done}
         beat = await self._renewal.beat(owned, draining=self.is_draining)
         if beat is None:
             self._takeover.forget()
             return
         for match_id in beat.lost | beat.forgotten:
             owner = self._owners.get(match_id)
-            if owner is None or owner.is_over or owner.is_parting or owner.epoch != owned[match_id]:
+            if owner is None or owner.is_done or owner.is_parting or owner.epoch != owned[match_id]:
                 continue
             if match_id in beat.lost:
                 self.lost(owner)
@@ -297,7 +293,6 @@ class Worker:
             asyncio.create_task(loop, name=name)
             for name, loop in (
                 ("beat", _every(BEAT_SECONDS, self.beat)),
-                ("keep", self.outbox.run()),
                 ("results", _every(RETRY_SECONDS, self.ending.retry)),
                 ("probe", _probe_loop()),
                 ("logouts", _every(HEED_SECONDS, self.logouts.heed)),
@@ -315,12 +310,12 @@ class Worker:
                 await self.settle()
                 owners = list(self._owners.values())
                 for owner in owners:
-                    if self._forget(owner) and not owner.is_over:
+                    if self._forget(owner) and not owner.is_done:
                         self._release_soon(owner)
                 await self.outbox.flush()
                 await self._directory.workers.gone(self.name, run=self._renewal.run)
                 for owner in owners:
-                    owner.stop(1000 if owner.is_over else 1012)
+                    owner.stop(1000 if owner.is_done else 1012)
                 await self._close_sockets()
         except (TimeoutError, RedisError) as error:
             logger.warning("worker stops in a hurry", extra={"worker": self.name, "error": error})
@@ -328,6 +323,7 @@ class Worker:
         finally:
             for loop in self._loops:
                 loop.cancel()
+            self.outbox.close()
             self.results.close()
         logger.info("worker stopped", extra={"worker": self.name})
 

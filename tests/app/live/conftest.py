@@ -309,7 +309,6 @@ class House:
         self._ids = itertools.count(1)
         self._beats: list[asyncio.Future[None]] = []
         self.door = asyncio.Lock()  # one socket at a time: the worker of the process is a global
-        self._keeps: dict[str, asyncio.Future[None]] = {}
         self.errands: list[asyncio.Future[Any]] = []  # of players who come back by themselves
 
     def save(self, record: FinishedMatch) -> bool:
@@ -333,8 +332,6 @@ class House:
             is_reserve=is_reserve,
         )
         self.workers[name] = worker
-        self._keeps[name] = asyncio.ensure_future(worker.outbox.run())
-        self.errands.append(self._keeps[name])
         await worker.beat()
         self._beat(worker)
         return worker
@@ -353,7 +350,7 @@ class House:
 
     async def worker_dies(self, worker: Worker) -> None:
         """Its process is gone without a word, and so is its key."""
-        self._keeps[worker.name].cancel()
+        worker.outbox.close()
         for owner in worker.owners.values():
             owner.is_stopped = True
             owner._timers.clear()

@@ -139,7 +139,11 @@ async def test_a_newcomer_hears_a_point_when_it_is_stored_and_no_earlier(house: 
 
     assert not late.socket.heard("welcome"), "it would tell what may still be lost"
     assert sum(ada.score) == sum(bob.score) == 0
-    owner.kept()
+    point = owner._decided
+    owner.kept(point - 1)
+    await house.clock.advance(0.1)
+    assert sum(ada.score) == 0, "an older checkpoint says nothing of this point"
+    owner.kept(point)
     await house.clock.until(lambda: late.socket.heard("welcome"))
     assert sum(ada.score) == sum(bob.score) == 1
 
@@ -155,9 +159,6 @@ class Undecided:
 
     def keep(self, owner: Any, checkpoint: Any) -> None:
         pass
-
-    def may_tell(self) -> bool:
-        return False
 
 
 async def test_a_socket_that_comes_to_a_stopped_match_is_sent_away(house: Any) -> None:

@@ -1,0 +1,64 @@
+"""What must hold whatever fails (docs/testing.md): checked when somebody is told or something is stored."""
+
+import engine
+from live.records import FinishedMatch
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+class Invariants:
+    """`told` is what players believe, `stored` what the database has."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, list[tuple[int, int]]] = {}  # by match: the score after each point that was told
+        self.ends: dict[str, tuple[tuple[int, int], int | None, str | None]] = {}
+        self.results: dict[str, FinishedMatch] = {}
+        self.excused: set[str] = set()  # of matches that a fault has damaged for good
+
+    def told(self, match_id: str, identity: str, state: engine.MatchState) -> None:
+        """No point that was told is taken back, and nobody is told another course of the match."""
+        if match_id in self.excused:
+            return
+        points, played = self.points.setdefault(match_id, []), sum(state.score)
+        if played > len(points):
+            if points and (state.score[0] < points[-1][0] or state.score[1] < points[-1][1]):
+                raise Broken(f"{match_id}: {identity} is told {state.score} after {points[-1]} was told")
+            points.extend([state.score] * (played - len(points)))
+        elif played and points[played - 1] != state.score and sum(points[played - 1]) == played:
+            raise Broken(f"{match_id}: {identity} is told {state.score}, others were told {points[played - 1]}")
+        if state.phase == "over":
+            end = (state.score, state.winner, state.reason)
+            if self.ends.setdefault(match_id, end) != end:
+                raise Broken(f"{match_id}: {identity} is told the end {end}, others were told {self.ends[match_id]}")
+            if played < len(points):
+                raise Broken(f"{match_id}: over at {state.score}, after {points[-1]} was told")
+
+    def stored(self, record: FinishedMatch) -> None:
+        """One result a match, and the one that was told."""
+        match_id = record.spec.id
+        if match_id in self.excused:
+            return
+        before = self.results.setdefault(match_id, record)
+        if _course(before) != _course(record):
+            raise Broken(f"{match_id}: stored {_course(record)} after {_course(before)}")
+        points = self.points.get(match_id, [])
+        if sum(record.score) < len(points):
+            raise Broken(f"{match_id}: stored {record.score}, but {points[-1]} was told")
+        if match_id in self.ends and self.ends[match_id] != _course(record):
+            raise Broken(f"{match_id}: stored {_course(record)}, but {self.ends[match_id]} was told")
+        versions = [event["v"] for event in record.timeline]
+        if versions != list(range(1, len(versions) + 1)):
+            raise Broken(f"{match_id}: the stored timeline has gaps")
+
+    def ended(self, match_id: str) -> None:
+        """Asked when all faults have been over for long: what players were told in the end is what is stored."""
+        if match_id in self.excused or match_id not in self.ends or match_id not in self.results:
+            return
+        if self.ends[match_id] != _course(self.results[match_id]):
+            raise Broken(f"{match_id}: told {self.ends[match_id]}, stored {_course(self.results[match_id])}")
+
+
+def _course(record: FinishedMatch) -> tuple[tuple[int, int], int | None, str | None]:
+    return record.score, record.winner, record.reason
