@@ -8,6 +8,7 @@ as soon as the relay has it.
 import json
 import logging
 import threading
+import time
 from datetime import timedelta
 from smtplib import SMTPException, SMTPRecipientsRefused
 from typing import Any, Final
@@ -33,10 +34,14 @@ GIVE_UP: Final = timedelta(days=1)  # links are stale by then
 MAILS_SENT = Counter("matchpoint_mails_sent_total", "Mails that the relay took.")
 MAILS_FAILED = Counter("matchpoint_mails_failed_total", "Tries to send a mail that failed.")
 MAIL_OLDEST = Gauge(
-    "matchpoint_mail_oldest_seconds", "Age of the oldest mail that waits for the relay; 0 if none does."
+    "matchpoint_mail_oldest_seconds",
+    "Age of the oldest mail that waits for the relay, 0 if none does; of the last look, where the sender hangs.",
 )
+HANGS: Final = 60.0  # seconds without a look
 
 _wake = threading.Event()
+_waits_since: float | None = None  # the oldest mail of the last look, on the clock of time.monotonic
+_looked_at: float | None = None  # on the same clock; none before the first
 
 
 def mail_queue(message: EmailMultiAlternatives) -> None:
@@ -54,12 +59,26 @@ def mail_queue(message: EmailMultiAlternatives) -> None:
 
 def mails_send() -> int:
     """Send what is due; how many were taken off the queue. Several processes may do so at a time. DatabaseError."""
+    global _waits_since, _looked_at
     done = 0
     while (mail := _claim()) is not None:
         done += _try(mail)
     oldest = WaitingMail.objects.aggregate(at=Min("created_at"))["at"]
-    MAIL_OLDEST.set((timezone.now() - oldest).total_seconds() if oldest else 0)
+    _looked_at = time.monotonic()
+    _waits_since = _looked_at - (timezone.now() - oldest).total_seconds() if oldest else None
     return done
+
+
+def _oldest_seconds() -> float:
+    """What MAIL_OLDEST tells, whatever the thread that sends is at."""
+    now = time.monotonic()
+    if _waits_since is not None:
+        return now - _waits_since
+    silent = now - _looked_at if _looked_at is not None else 0.0
+    return silent if silent > HANGS else 0.0
+
+
+MAIL_OLDEST.set_function(_oldest_seconds)
 
 
 @transaction.atomic

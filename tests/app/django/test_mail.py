@@ -1,5 +1,6 @@
 """Mails wait for the relay, and neither they nor the answers tell who has an account."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from smtplib import SMTPRecipientsRefused
@@ -64,6 +65,15 @@ def test_a_mail_waits_for_the_relay_and_is_gone_when_that_has_it(relay_down: Any
     WaitingMail.objects.update(due_at=timezone.now())
     assert [message.to for message in delivered()] == [[UNKNOWN]]
     assert not WaitingMail.objects.exists()
+    assert REGISTRY.get_sample_value("matchpoint_mail_oldest_seconds") == 0
+
+
+def test_a_sender_that_hangs_is_told_as_a_mail_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mails_send() == 0
+    hour = time.monotonic() + 3600
+    with monkeypatch.context() as later:
+        later.setattr(time, "monotonic", lambda: hour)
+        assert (REGISTRY.get_sample_value("matchpoint_mail_oldest_seconds") or 0) > 3000
     assert REGISTRY.get_sample_value("matchpoint_mail_oldest_seconds") == 0
 
 
