@@ -11,6 +11,7 @@ import pytest
 from tests.app.ops.edge import Edge, edge
 from tests.conftest import poll
 
+POLICY = "default-src 'self'"
 PAUSE_S = 0.05  # nginx lets nobody ask more than 30 times a second
 
 
@@ -54,6 +55,7 @@ class _Page(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text)))
         self.send_header("Cache-Control", "public, max-age=1")  # the app says more
         self.send_header("Vary", "Accept-Language, Cookie")
+        self.send_header("Content-Security-Policy", POLICY)
         self.end_headers()
         self.wfile.write(text.encode())
 
@@ -88,6 +90,12 @@ def expired(site: Edge, worker: Worker, path: str = "/status") -> None:
         return len(worker.seen) > asked
 
     poll(asks_again, within_s=20, every_s=PAUSE_S, what="nginx to ask again")
+
+
+def test_a_copy_that_is_kept_may_load_what_the_page_may(site: Edge, worker: Worker) -> None:
+    for _ in range(5):
+        assert site.ask("/status").headers.get_all("Content-Security-Policy") == [POLICY]
+    assert len(worker.seen) < 5
 
 
 def test_visitors_share_one_answer_and_bring_nothing_along(site: Edge, worker: Worker) -> None:
