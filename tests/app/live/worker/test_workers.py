@@ -208,7 +208,7 @@ async def test_a_worker_that_is_killed_costs_a_rally_and_no_point(hall: Hall) ->
     tables, games = await tables_at(hall, 4, points=2)
 
     end(hall.processes[first], grace_s=0)
-    assert "is gone" in (await asyncio.to_thread(hall.run, "-m", "live.worker.down", first)).stdout
+    assert "is gone" in (await asyncio.to_thread(hall.run, "-m", "live.obituary", first)).stdout
     hall.start(ports[0])
     await asyncio.gather(*games)
 

@@ -1,4 +1,4 @@
-"""Tells the directory that a live worker is dead: `python3 -m live.worker.down WORKER`, from systemd's ExecStopPost=.
+"""Tells the directory that a live worker is dead: `python3 -m live.obituary WORKER`, from systemd's ExecStopPost=.
 
 Without it a dead worker looks alive for four seconds, and players who come back are sent to it. Reads
 MATCHPOINT_VALKEY_URL. Speaks to Valkey by itself, because loading a client library takes longer than all the rest.

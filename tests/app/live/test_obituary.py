@@ -13,7 +13,7 @@ from redis import Redis
 
 from tests.processes import run, started
 
-APP = Path(__file__).parents[4] / "app"
+APP = Path(__file__).parents[3] / "app"
 KEY = "mp:worker:alpha-8101"
 
 
@@ -30,7 +30,7 @@ def valkey() -> Iterator[Redis]:
 
 def obituary(url: str, *options: str, worker: str = "alpha-8101") -> str:
     done = run(
-        [sys.executable, *options, "-m", "live.worker.down", worker],
+        [sys.executable, *options, "-m", "live.obituary", worker],
         env=os.environ | {"PYTHONPATH": str(APP), "MATCHPOINT_VALKEY_URL": url},
     )
     assert done.returncode == 0, done.stderr
@@ -73,6 +73,6 @@ def test_whatever_is_wrong_it_ends_well(url: str) -> None:
 
 def test_it_loads_no_library_that_takes_time() -> None:
     loaded = obituary("redis://127.0.0.1:1/0", "-X", "importtime")
-    assert "live.worker.down" not in sys.modules
+    assert "live.obituary" not in sys.modules
     for name in ("redis", "django", "asyncio", "ssl"):
         assert f" {name}\n" not in loaded
