@@ -9,11 +9,15 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from matches.admin import ReadOnly
+from privacy.services import account_delete
 
 
 def _proved(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,6 +52,22 @@ class UserAdmin(AccountAdmin, DjangoUserAdmin):
         (_("Permissions"), {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
         (_("Dates"), {"fields": ["date_joined", "last_login"]}),
     ]
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What nobody may delete by itself goes with its account all the same."""
+        objects, counts, needed, protected = super().get_deleted_objects(objs, request)
+        kept = {
+            model._meta.verbose_name for model, page in self.admin_site._registry.items() if isinstance(page, ReadOnly)
+        }
+        return objects, counts, needed - kept, protected
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        account_delete(user=obj)
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            account_delete(user=user)
 
 
 admin.site.unregister([EmailAddress, Group])

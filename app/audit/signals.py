@@ -1,14 +1,15 @@
 """What is noted: everything that opens an account, and what staff do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from allauth.account import signals as account
 from allauth.account.models import EmailAddress
 from allauth.mfa import signals as mfa
 from allauth.mfa.models import Authenticator
-from django.contrib.admin.models import LogEntry
+from django.contrib.admin.models import LogEntry, LogEntryManager
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db import transaction
 from django.db.models.signals import post_save
 from django.http import HttpRequest
 
@@ -62,6 +63,15 @@ def _staff_action(sender: Any, instance: LogEntry, created: bool, **kwargs: Any)
         note(Kind.STAFF, user=instance.user, request=None, what=what)
 
 
+@transaction.atomic
+def _save_each(manager: LogEntryManager, entries: Iterable[LogEntry]) -> list[LogEntry]:
+    """For `bulk_create`, with which Django logs what is done to several objects at once: that tells no receiver."""
+    saved = list(entries)
+    for entry in saved:
+        entry.save()
+    return saved
+
+
 def connect() -> None:
     for signal, receiver in (
         (user_logged_in, _noted(Kind.LOGIN)),
@@ -80,4 +90,5 @@ def connect() -> None:
         (mfa.authentication_failed, _noted(Kind.FACTOR_FAILED)),
     ):
         signal.connect(receiver, weak=False)
+    LogEntryManager.bulk_create = _save_each  # type: ignore[method-assign, assignment]
     post_save.connect(_staff_action, sender=LogEntry, dispatch_uid="audit.staff_action")

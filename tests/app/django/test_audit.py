@@ -2,14 +2,24 @@
 
 import logging
 from collections.abc import Callable
+from io import StringIO
+from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.totp.internal.auth import TOTP
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
 from audit.models import Entry
+from live.records import FinishedMatch
+from matches.models import Seat
+from matches.services import match_finish
+from privacy.services import deletion_request
+from ratings.models import Rating
 from tests.app.django.steps import PASSWORD, log_in, proved, set_up_totp, totp_code
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,13 +68,24 @@ def test_the_life_of_an_account_is_noted(owner: User, caplog: pytest.LogCaptureF
     assert not any(secret in everything for secret in (PASSWORD, "wrong horse", "better horse", "my own password"))
 
 
-def test_what_staff_do_is_noted_and_can_be_read_and_not_changed(client: Client, make_user: Callable[..., User]) -> None:
-    staff, player = make_user("grace", is_staff=True, is_superuser=True), make_user("bob")
-    TOTP.activate(staff, SECRET)
+@pytest.fixture
+def staff(client: Client, make_user: Callable[..., User]) -> Client:
+    """Grace, who just proved her second factor."""
+    TOTP.activate(make_user("grace", is_staff=True, is_superuser=True), SECRET)
     log_in(client, "grace")
     client.post("/accounts/2fa/authenticate/", {"code": totp_code(SECRET)})
     client.post("/accounts/2fa/reauthenticate/", {"code": totp_code(SECRET, step=1)})
     proved(client)
+    return client
+
+
+def delete_selected(client: Client, *users: User, **fields: str) -> Any:
+    keys = [user.pk for user in users]
+    return client.post("/admin/accounts/user/", {"action": "delete_selected", "_selected_action": keys, **fields})
+
+
+def test_what_staff_do_is_noted_and_can_be_read_and_not_changed(staff: Client, make_user: Callable[..., User]) -> None:
+    client, player = staff, make_user("bob")
     client.post(f"/admin/accounts/user/{player.pk}/delete/", {"post": "yes"})
     assert not User.objects.filter(username="bob").exists()
     kind, name, what = noted()[-1]
@@ -76,6 +97,61 @@ def test_what_staff_do_is_noted_and_can_be_read_and_not_changed(client: Client, 
     entry = Entry.objects.get(kind="staff")
     assert client.post(f"/admin/audit/entry/{entry.pk}/delete/", {"post": "yes"}).status_code == 403
     assert client.post(f"/admin/audit/entry/{entry.pk}/change/", {"what": "nothing"}).status_code == 403
+
+
+def test_every_account_that_staff_delete_at_once_is_noted(staff: Client, make_user: Callable[..., User]) -> None:
+    users = [make_user(name) for name in ("ada", "bea", "bob")]
+    delete_selected(staff, *users, post="yes")
+    assert list(User.objects.values_list("username", flat=True)) == ["grace"]
+    deletions = {what.rstrip(". ") for kind, name, what in noted() if (kind, name) == ("staff", "grace")}
+    assert deletions == {f"Deletion: Accounts | user {user}" for user in users}
+    assert LogEntry.objects.count() == 3
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["on its page", "in the list"])
+def test_staff_delete_a_rated_player_as_the_player_would(
+    staff: Client, make_user: Callable[..., User], record: Callable[..., FinishedMatch], at_once: bool
+) -> None:
+    ada, bea = make_user("ada"), make_user("bea")
+    match_finish(record=record(left=f"u:{ada.pk}", right=f"u:{bea.pk}"))
+    for user in (ada, bea):
+        deletion_request(user=user)
+    assert Rating.objects.count() == 2
+
+    if at_once:
+        page = delete_selected(staff, ada, bea)
+        delete_selected(staff, ada, bea, post="yes")
+    else:
+        page = staff.get(f"/admin/accounts/user/{ada.pk}/delete/")
+        for user in (ada, bea):
+            staff.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"})
+    assert not page.context["perms_lacking"]
+    assert not User.objects.exclude(username="grace").exists()
+    assert set(Seat.objects.values_list("name", "user")) == {("Deleted player", None)}
+    assert [kind for kind, *_ in noted()].count("staff") == 2
+
+
+def test_who_may_not_delete_second_factors_deletes_no_account_with_one(
+    staff: Client, make_user: Callable[..., User]
+) -> None:
+    grace, bob = User.objects.get(), make_user("bob")
+    User.objects.update(is_superuser=False)
+    grace.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "delete_user"]))
+    TOTP.activate(bob, SECRET)
+    assert delete_selected(staff, bob, post="yes").status_code == 403
+    assert staff.post(f"/admin/accounts/user/{bob.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert User.objects.filter(pk=bob.pk).exists()
+
+
+def test_an_administrator_made_on_the_host_is_noted(owner: User) -> None:
+    for name, email in (("grace", "grace@example.com"), ("grace", "grace@example.com"), ("ada", "ada@example.com")):
+        call_command("create_staff", username=name, email=email, stdout=StringIO())
+    with pytest.raises(CommandError):
+        call_command("create_staff", username="eve", email="ada@example.com")
+    assert noted() == [
+        ("staff", "grace", "created by manage.py create_staff"),
+        ("staff", "ada", "promoted by manage.py create_staff"),
+    ]
 
 
 def test_a_wrong_code_is_noted(client: Client, owner: User) -> None:

@@ -9,10 +9,13 @@ from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.urls import reverse
 
 from accounts.models import User
-from accounts.services import staff_create
+from accounts.services import StaffResult, staff_create
+from audit.models import Entry
+from audit.services import note
 
 
 class Command(BaseCommand):
@@ -34,7 +37,7 @@ class Command(BaseCommand):
         # Never an argument: those are visible to every process of the host.
         password = os.environ.get("MATCHPOINT_STAFF_PASSWORD") or None
         try:
-            result = staff_create(username=username, email=email, password=password)
+            result = self._create(username, email, password)
         except ValidationError as error:
             raise CommandError(f"The account was not created: {' '.join(error.messages)}") from error
 
@@ -46,6 +49,15 @@ class Command(BaseCommand):
             url = reverse("account_login") if password else self._password_path(result.user)
             self.stdout.write(f"Next: {step} at {settings.MATCHPOINT_ORIGIN}{url}")
             self.stdout.write("Then the page asks to set up the second factor; /admin/ opens after that.")
+
+    @staticmethod
+    @transaction.atomic
+    def _create(username: str, email: str, password: str | None) -> StaffResult:
+        """An administrator and the audit's entry of it, or neither."""
+        result = staff_create(username=username, email=email, password=password)
+        if result.outcome != "unchanged":
+            note(Entry.Kind.STAFF, user=result.user, request=None, what=f"{result.outcome} by manage.py create_staff")
+        return result
 
     @staticmethod
     def _password_path(user: User) -> str:
