@@ -14,19 +14,23 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils.crypto import constant_time_compare
 
-from accounts.models import User
+from accounts.models import User, WaitingMail
 
 
 @dataclass(frozen=True, slots=True)
 class Rekeyed:
     second_factors: int
     sessions: int
+    mails: int
 
 
 def rekey() -> Rekeyed:
-    """Second factors that cannot be read with any of the keys stay as they are, and so do sessions."""
-    keys = Authenticator.objects.values_list("pk", flat=True)
-    return Rekeyed(sum(map(_second_factor, keys)), sum(map(_session, Session.objects.values_list("pk", flat=True))))
+    """What cannot be read with any of the keys stays as it is."""
+    return Rekeyed(
+        second_factors=sum(map(_second_factor, Authenticator.objects.values_list("pk", flat=True))),
+        sessions=sum(map(_session, Session.objects.values_list("pk", flat=True))),
+        mails=sum(map(_mail, WaitingMail.objects.all())),
+    )
 
 
 @transaction.atomic
@@ -59,3 +63,9 @@ def _session(key: str) -> bool:
         return False
     store.save(must_create=False)
     return True
+
+
+def _mail(waiting: WaitingMail) -> bool:
+    """Without a lock: its content never changes otherwise, and whoever sends it meanwhile can read both."""
+    content = get_adapter().rotate(waiting.content)
+    return content != waiting.content and WaitingMail.objects.filter(pk=waiting.pk).update(content=content) > 0

@@ -110,20 +110,24 @@ def _existing_user_ids(players: list["PlayerSpec"]) -> set[int]:
     from accounts.models import User
 
     wanted = [user_id for player in players if (user_id := _user_id(player)) is not None]
-    # Locked, so that nobody deletes an account between here and the insert of the seat.
-    users = User.objects.select_for_update().filter(pk__in=wanted).order_by("pk")
+    # Locked, so that nobody deletes an account between here and the insert of the seat. Not their keys: whoever stores
+    # what refers to them, as a refold does, holds those, and may wait for us.
+    users = User.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
     return set(users.values_list("pk", flat=True)) if wanted else set()
 
 
 def _seat(match: Match, player: "PlayerSpec", user_ids: set[int]) -> Seat:
+    from privacy.services import DELETED_NAME
+
     user_id = _user_id(player)
+    is_gone = user_id is not None and user_id not in user_ids
     return Seat(
         match=match,
         side=player.side,
         kind=player.kind,
-        user_id=user_id if user_id in user_ids else None,
+        user_id=None if is_gone else user_id,
         guest_id=player.identity.removeprefix("g:") if player.identity.startswith("g:") else "",
-        name=player.name[:64],
+        name=DELETED_NAME if is_gone else player.name[:64],
     )
 
 

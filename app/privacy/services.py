@@ -3,17 +3,19 @@
 import logging
 from datetime import datetime, timedelta
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
 from accounts.players import GUEST_MAX_AGE_S
+from audit.models import Entry
 from matches.models import Seat
 from privacy.models import Deletion
 
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 # What stands where a name was, in the language of the database: "Computer" is there as well
 DELETED_NAME: Final = "Deleted player"
 EXPIRED_NAME: Final = "Guest"
+AUDIT_KEPT: Final = timedelta(days=367)  # the database keeps a year by its own clock, and a leap year is one
 BATCH: Final = 1000  # rows of a statement: it must end long before the database's limit
 
 
@@ -53,19 +56,28 @@ def account_delete(*, user: User) -> None:
     logger.info("account deleted", extra={"user": user_pk})
 
 
-def accounts_delete_due(*, now: datetime) -> int:
-    """Delete the accounts whose grace is over, and their sessions; returns how many."""
-    gone = set()
+def accounts_delete_due(*, now: datetime) -> tuple[int, int]:
+    """Delete the accounts whose grace is over, and their sessions; returns how many went, and how many could not."""
+    gone, failed = set(), 0
     for pk in list(Deletion.objects.filter(due_at__lte=now).order_by("due_at").values_list("pk", flat=True)):
-        with transaction.atomic():
-            # Locked, because its owner may keep it at this very moment
-            deletion = Deletion.objects.select_for_update().filter(pk=pk, due_at__lte=now).first()
-            if deletion is not None:
-                account_delete(user=deletion.user)
+        try:
+            if _account_delete_due(pk, now):
                 gone.add(str(pk))
+        except Exception:  # whatever it is, the others go
+            logger.exception("account could not be deleted", extra={"user": pk})
+            failed += 1
     if gone:
         _sessions_end(gone)
-    return len(gone)
+    return len(gone), failed
+
+
+@transaction.atomic
+def _account_delete_due(pk: int, now: datetime) -> bool:
+    # Locked, because its owner may keep it at this very moment
+    deletion = Deletion.objects.select_for_update().filter(pk=pk, due_at__lte=now).first()
+    if deletion is not None:
+        account_delete(user=deletion.user)
+    return deletion is not None
 
 
 def _sessions_end(users: set[str]) -> None:
@@ -95,7 +107,18 @@ def _seats_forget(seats: QuerySet[Seat]) -> int:
 
 
 def sessions_expire(*, now: datetime) -> int:
+    """Remove sessions that are over, and from which address and browser those were that are there no more."""
+    count = _delete(Session.objects.filter(expire_date__lt=now))
+    _delete(UserSession.objects.exclude(Exists(Session.objects.filter(pk=OuterRef("session_key")))))
+    return count
+
+
+def audit_expire(*, now: datetime) -> int:
+    return _delete(Entry.objects.filter(at__lt=now - AUDIT_KEPT).order_by("at"))
+
+
+def _delete(rows: QuerySet[Any]) -> int:
     count = 0
-    while keys := list(Session.objects.filter(expire_date__lt=now).values_list("pk", flat=True)[:BATCH]):
-        count += Session.objects.filter(pk__in=keys).delete()[0]
+    while keys := list(rows.values_list("pk", flat=True)[:BATCH]):
+        count += rows.model._default_manager.filter(pk__in=keys).delete()[0]
     return count

@@ -29,8 +29,8 @@ class Page:
 
 
 def _ranked() -> QuerySet[Rating]:
-    """Those who have a place: whoever was no longer provisional after the last rated match."""
-    return Rating.objects.filter(deviation__lte=PROVISIONAL_OVER)
+    """Those who have a place: whoever was no longer provisional after the last rated match, and is not banned."""
+    return Rating.objects.filter(deviation__lte=PROVISIONAL_OVER, user__is_active=True)
 
 
 def _above(rating: Rating) -> Q:
@@ -38,17 +38,19 @@ def _above(rating: Rating) -> Q:
 
 
 def leaderboard_page(*, after: str = "") -> Page | None:
-    """The best players, or those below the one with the public id `after`. None when that is nobody who has a place.
+    """The best players, or those below the one with the public id `after`. None when that one never had a place.
 
     Each page is read from the index where it begins, so that the last costs what the first does.
     """
-    ranked, first = _ranked().filter(user__is_active=True), 1
+    ranked, first = _ranked(), 1
     if after:
-        last = _ranked().filter(user__public_id=after).first()
+        found = Rating.objects.filter(deviation__lte=PROVISIONAL_OVER, user__public_id=after)
+        last = found.select_related("user").first()  # who may have been banned since the page that ends with them
         if last is None:
             return None
         below = Q(rating__lte=last.rating) & (Q(rating__lt=last.rating) | Q(user__gt=last.pk))
-        ranked, first = ranked.filter(below), _ranked().filter(_above(last)).count() + 2
+        first = ranked.filter(_above(last)).count() + last.user.is_active + 1
+        ranked = ranked.filter(below)
     entries = list(ranked.select_related("user").order_by("-rating", "user")[: PAGE_SIZE + 1])
     is_more = len(entries) > PAGE_SIZE
     entries = entries[:PAGE_SIZE]

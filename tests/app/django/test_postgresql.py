@@ -224,12 +224,16 @@ def migrate(server: Server, name: str, *options: str) -> Program:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         if cursor.fetchone() is None:
             cursor.execute(f"CREATE DATABASE {name}")
+    return manage(server, name, "migrate", "--no-color", *options)
+
+
+def manage(server: Server, name: str, *arguments: str) -> Program:
     environment = os.environ | {
         "MATCHPOINT_ENV": "test",
         "MATCHPOINT_DATABASE_URL": f"postgres://matchpoint@127.0.0.1:{server.port}/{name}",
     }
     return start(
-        [sys.executable, str(APP / "manage.py"), "migrate", "--no-color", *options],
+        [sys.executable, str(APP / "manage.py"), *arguments],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -291,6 +295,29 @@ def test_the_audit_trail_keeps_what_it_has(busy: Any) -> None:
     busy.execute("DELETE FROM audit_entry WHERE id = %s", busy.fetchone())
     busy.execute("SELECT count(*) FROM audit_entry")
     assert busy.fetchone() == (1,)
+
+
+def test_a_result_does_not_wait_for_rows_that_refer_to_its_players(server: Server, busy: Any) -> None:
+    """As those of a refold do until it ends, which may wait for the result."""
+    busy.execute(
+        "INSERT INTO accounts_user (username, password, first_name, last_name, email, display_name, public_id,"
+        " is_active, is_staff, is_superuser, date_joined)"
+        " VALUES ('ada', '', '', '', '', '', 'ada', true, false, false, now()) RETURNING id"
+    )
+    (pk,) = busy.fetchone()
+    busy.connection.commit()
+    busy.execute("SELECT 1 FROM accounts_user WHERE id = %s FOR KEY SHARE", [pk])  # a foreign key's check
+    script = f"""
+from django.db import connection, transaction
+from live.records import PlayerSpec
+from matches.services import _existing_user_ids
+with transaction.atomic(), connection.cursor() as cursor:
+    cursor.execute("SET LOCAL lock_timeout = '1s'")
+    print("found", _existing_user_ids([PlayerSpec(side=0, kind="human", identity="u:{pk}", name="")]))
+"""
+    status, text = outcome(manage(server, "busy", "shell", "--command", script))
+    assert status == 0, text
+    assert f"found {{{pk}}}" in text
 
 
 def test_a_migration_gives_way_where_a_table_is_busy(server: Server, busy: Any) -> None:

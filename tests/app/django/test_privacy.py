@@ -10,16 +10,20 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db.models import ProtectedError
+from django.db.models.signals import pre_delete
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
+from audit.models import Entry
 from live.records import FinishedMatch
 from matches.models import Match, Seat
 from matches.services import match_finish
@@ -134,6 +138,45 @@ def test_an_account_goes_after_the_grace_and_leaves_nothing_but_matches(client: 
     call_command("recompute_ratings")
     assert client.get("/privacy/").context["player"].is_guest
     call_command("housekeeping")  # again: nothing is left to do
+
+
+def test_an_account_that_cannot_be_deleted_holds_nothing_up(make_user: Callable[..., User]) -> None:
+    stuck, other = make_user("stuck"), make_user("other")
+    for user in (stuck, other):
+        deletion_request(user=user)
+    Deletion.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    Session.objects.create(session_key="stale", session_data="x", expire_date=timezone.now() - timedelta(days=1))
+
+    def refuse(instance: User, **_: Any) -> None:
+        if instance.pk == stuck.pk:
+            raise ProtectedError("still needed", {instance})
+
+    pre_delete.connect(refuse, sender=User)
+    try:
+        with pytest.raises(CommandError, match="1 account could not"):
+            call_command("housekeeping")
+    finally:
+        pre_delete.disconnect(refuse, sender=User)
+    assert list(User.objects.all()) == [stuck]
+    assert not Session.objects.exists()
+    call_command("housekeeping")
+    assert not User.objects.exists()
+
+
+def test_what_is_known_of_a_session_goes_with_it(client: Client, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("privacy.services.BATCH", 2)
+    for number in range(5):
+        UserSession.objects.create(user=ada, ip="192.0.2.1", session_key=f"gone{number}")
+    call_command("housekeeping")
+    assert UserSession.objects.filter(user=ada).get().session_key == client.session.session_key
+
+
+def test_the_trail_of_logins_is_kept_for_a_year(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("privacy.services.BATCH", 2)
+    for days in (1, 364, *range(368, 373)):
+        Entry.objects.create(kind="login", name=str(days), at=timezone.now() - timedelta(days=days))
+    call_command("housekeeping")
+    assert set(Entry.objects.values_list("name", flat=True)) == {"1", "364"}
 
 
 def test_deleting_needs_an_account_and_a_password_given_lately(client: Client, user: User) -> None:

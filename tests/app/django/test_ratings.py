@@ -201,6 +201,22 @@ def test_everybody_knows_their_own_place(client: Client, ladder: list[User]) -> 
     assert "still provisional" in page.content.decode()
 
 
+def test_places_are_the_same_wherever_they_are_read_when_somebody_is_banned(client: Client, ladder: list[User]) -> None:
+    def seen(path: str) -> dict[User, int]:
+        page = client.get(path).context["page"]
+        return {entry.user: place for place, entry in enumerate(page.entries, page.first)}
+
+    User.objects.filter(pk__in=[ladder[3].pk, ladder[49].pk]).update(is_active=False)
+    first = seen("/leaderboard/")
+    last = list(first)[-1]
+    assert (last, first[last]) == (ladder[51], 50)
+    assert seen(f"/leaderboard/?after={last.public_id}")[ladder[52]] == 51
+    # Who was the last of a page and has been banned since is not counted, but still the place to go on from
+    assert seen(f"/leaderboard/?after={ladder[49].public_id}")[ladder[50]] == first[ladder[50]] == 49
+    client.force_login(ladder[52])
+    assert client.get("/leaderboard/").context["own_rank"] == 51
+
+
 def test_a_profile_shows_what_came_of_the_matches(
     client: Client, crowd: list[User], play: Play, django_assert_max_num_queries: Any
 ) -> None:

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.core.mail import EmailMultiAlternatives
 from django.core.management import call_command
 from django.test import Client
 
-from accounts.models import User
+from accounts.mail import mail_queue
+from accounts.models import User, WaitingMail
+from tests.app.django.steps import delivered
 from tests.app.django.test_accounts import log_in, set_up_totp, totp_code
 
 OLD, NEW = "the old key" * 5, "the new key" * 5
@@ -40,6 +43,20 @@ def test_whoever_is_signed_in_stays_so_and_second_factors_work(client: Client, u
     log_in(client)
     client.post("/accounts/2fa/authenticate/", {"code": totp_code(secret, step=1)})
     assert client.get("/").context["player"].user == user
+
+
+def test_a_mail_that_waits_meanwhile_arrives(settings: Any) -> None:
+    mail_queue(EmailMultiAlternatives("hello", "text", to=["ada@example.com"]))
+    lost = WaitingMail.objects.create(content="unreadable")
+    change(settings, NEW, OLD)
+    call_command("rekey")
+    before = list(WaitingMail.objects.order_by("pk").values_list("content", flat=True))
+    call_command("rekey")
+    assert list(WaitingMail.objects.order_by("pk").values_list("content", flat=True)) == before
+    lost.refresh_from_db()
+    assert lost.content == "unreadable"
+    change(settings, NEW)
+    assert [message.subject for message in delivered()] == ["hello"]
 
 
 def test_without_it_they_would_not(client: Client, user: User, settings: Any) -> None:

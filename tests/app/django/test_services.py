@@ -16,6 +16,7 @@ from matches.models import Match, Seat
 from matches.rules import BadRequest, MatchRequest
 from matches.selectors import matches_of, record_of
 from matches.services import match_create, match_finish, seats_claim
+from privacy.services import DELETED_NAME
 
 Record = Callable[..., FinishedMatch]
 
@@ -91,12 +92,13 @@ def test_a_match_is_stored_whole_or_not_at_all(record: Record) -> None:
     assert Match.objects.count() == 0
 
 
-def test_a_match_of_a_deleted_account_keeps_the_name(record: Record, user: User) -> None:
+def test_a_result_that_comes_after_its_account_was_deleted_does_not_name_it(record: Record, user: User) -> None:
     finished = record(left=f"u:{user.pk}")
     user.delete()
     assert match_finish(record=finished) is True
     seat = Seat.objects.get(side=0)
-    assert (seat.user, seat.name) == (None, "Left Player")
+    assert (seat.user, seat.name) == (None, DELETED_NAME)
+    assert Seat.objects.get(side=1).name == "Right Player"
 
 
 def test_deleting_an_account_keeps_its_matches(record: Record, user: User) -> None:

@@ -2,20 +2,25 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from privacy.services import accounts_delete_due, guests_expire, sessions_expire
+from privacy.services import accounts_delete_due, audit_expire, guests_expire, sessions_expire
 
 
 class Command(BaseCommand):
     help = (
-        "Delete accounts whose grace is over, forget guests of more than a year ago, remove sessions that have expired."
+        "Delete accounts whose grace is over, forget guests of more than a year ago, "
+        "remove sessions that have expired and audit entries of more than a year ago."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = timezone.now()
+        deleted, failed = accounts_delete_due(now=now)
         self.stdout.write(
-            f"{accounts_delete_due(now=now)} accounts deleted, {guests_expire(now=now)} seats of guests forgotten, "
-            f"{sessions_expire(now=now)} sessions removed."
+            f"{deleted} accounts deleted, {guests_expire(now=now)} seats of guests forgotten, "
+            f"{sessions_expire(now=now)} sessions and {audit_expire(now=now)} audit entries removed."
         )
+        if failed:
+            accounts = "1 account" if failed == 1 else f"{failed} accounts"
+            raise CommandError(f"{accounts} could not be deleted; the log says why.")
