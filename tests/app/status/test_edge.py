@@ -96,6 +96,10 @@ def test_a_copy_that_is_kept_may_load_what_the_page_may(site: Edge, worker: Work
     for _ in range(5):
         assert site.ask("/status").headers.get_all("Content-Security-Policy") == [POLICY]
     assert len(worker.seen) < 5
+    expired(site, worker)
+    worker.stop()
+    poll(lambda: "stale" in read(site)[1], within_s=20, every_s=PAUSE_S, what="the last copy")
+    assert site.ask("/status").headers.get_all("Content-Security-Policy") == [POLICY]
 
 
 def test_visitors_share_one_answer_and_bring_nothing_along(site: Edge, worker: Worker) -> None:
