@@ -1,8 +1,9 @@
 """Runs all tests in lanes beside each other, each in a pytest of its own: ``python -m tests.lanes [--lint] [-- ARGS]``.
 
 Labs mostly wait, and what needs no lab mostly computes, so that two cores are busy all the time. A failure is told at
-once in a line and at the end in full, what was skipped with its reason; the log of a lane is ``.cache/lanes/LANE.log``.
-The last line counts. Whatever happens, nothing of what was started is left, but for labs with ``KEEP_LAB=1``.
+once in a line, at the end in full and in a line again, what was skipped with its reason; the log of a lane is
+``.cache/lanes/LANE.log``. The last line counts. Whatever happens, nothing of what was started is left, but for labs
+with ``KEEP_LAB=1``.
 
 As a pytest plugin (``-p tests.lanes``) it writes what happens in a lane, a JSON object a line.
 """
@@ -16,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections import Counter
 from contextlib import suppress
@@ -347,14 +349,19 @@ def watch(names: list[str], arguments: list[str], lanes: list[Lane], began: floa
 def summary(lanes: list[Lane], took_s: float, busy: str, left: list[str], limit_s: float, ended: str) -> int:
     """Says what people read, and gives the exit status."""
     total: Counter[str] = Counter()
+    skips: dict[str, list[str]] = {}
     for lane in lanes:
         total += lane.counts
+        for what, why in lane.skips:
+            skips.setdefault(why, []).append(what)
+    for why, tests in sorted(skips.items()):
+        also = len(set(tests)) - 1
+        say(f"SKIPPED {tests[0]}{f' and {also} more' if also else ''}: {why}")
+    for lane in lanes:
         first: dict[str, str] = {}  # a lab that was not deployed fails every test that needs it, in the same words
         for what, text in lane.failures:
             like = first.setdefault(text[-1000:], what)
             say(f"\n{'=' * 8} {lane.name}: {what}\n{text if like == what else f'As {like}.'}")
-    for what, why in sorted({(what, why) for lane in lanes for what, why in lane.skips}):
-        say(f"SKIPPED {what}: {why}")
     for what in left:
         total["failed"] += 1
         say(f"FAILED  left behind: {what}")
@@ -363,12 +370,22 @@ def summary(lanes: list[Lane], took_s: float, busy: str, left: list[str], limit_
     if limit_s and took_s > limit_s:
         total["failed"] += 1
         say(f"FAILED  all together took {took_s:.0f} s, and may take {limit_s:.0f} s.")
+    for lane in lanes:  # who sees only the end of a log sees what failed, and why
+        for what, text in lane.failures:
+            say(f"FAILED  {lane.name}: {what}: {reason(text)}")
     if ended:
         say(f"Ended by {ended}: what had not run yet is not counted.")
     if not total and not ended:
         say("No test was selected.")
     say(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
     return 130 if ended else int(total["failed"] > 0 or not total)
+
+
+def reason(text: str) -> str:
+    """What a failure's text says went wrong: pytest's own lines about it, or the last ones, in 600 characters."""
+    lines = [line for line in text.partition("\n--- ")[0].splitlines() if line.strip()]
+    told = [line[1:].strip() for line in lines if line.startswith("E ")] or lines[-3:]
+    return textwrap.shorten(" ".join(told), 600, placeholder=" ...")
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def test_failures_skips_and_what_was_left_are_told_and_the_last_line_counts(tmp_
     assert program.returncode == 1
     assert any(re.fullmatch(r"FAILED  bad: \S*test_bad \(call\)", line) for line in lines), said
     assert "assert 'this' == 'that'" in said
+    assert "test_bad (call): AssertionError: assert 'this' == 'that'" in " ".join(lines[-4:])
     assert any(re.fullmatch(r"SKIPPED \S*test_skipped: not here", line) for line in lines), said
     assert any(re.fullmatch(r"SKIPPED \S*test_good: a part of it", line) for line in lines), said
     assert "FAILED  left behind: the process sleep 599" in lines

@@ -204,7 +204,7 @@ def test_releases_are_listed(site: Lab, releases: tuple[str, str]) -> None:
 def test_broken_readiness_leaves_the_old_release_serving(site: Lab, releases: tuple[str, str], tmp_path: Path) -> None:
     _, second = releases
     tree = app_copy(tmp_path, "ops/health.py", BROKEN)
-    told = refused(site, "deploy", "TAGS=app", f"MATCHPOINT_APP={tree}", "ARGS=-e app_ready_seconds=15")
+    told = refused(site, "deploy", "TAGS=app", f"MATCHPOINT_APP={tree}", "ARGS=-e app_ready_seconds=30")
     assert "a broken release" in told
     assert "serves again" in told
     assert site.run("mp1", f"ls -d {SPOILT} 2>/dev/null || true") == ""

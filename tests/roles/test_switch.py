@@ -76,3 +76,17 @@ def test_a_worker_less_is_stopped_and_a_host_without_news_is_left_alone(decide):
 def test_a_host_that_serves_nobody_starts_all(decide):
     pending, moved = decide({})
     assert (pending, moved["restart"]) == ("start", [*OLD, NEW])
+
+
+def test_the_way_back_is_patient_with_what_served_before(tmp_path, monkeypatch):
+    """The time given to a new release says nothing of the old one, which a busy host may start slowly."""
+    (tmp_path / "releases").mkdir()
+    monkeypatch.setattr(app_switch, "RELEASE_ENV", tmp_path / "release.env")
+    app_switch.RELEASE_ENV.write_text("PYTHONPATH='/opt/releases/r0/lib'\n")
+    switch = app_switch.Switch(Module(tmp_path, ready_seconds=1))
+    monkeypatch.setattr(switch, "systemctl", lambda *arguments, check=True: "0")
+    waited = {}
+    monkeypatch.setattr(switch, "restart", lambda workers: waited.update(dict.fromkeys(workers, switch.ready_seconds)))
+    before = {"release": "r0", "files": {}, "workers": OLD, "address": "127.0.0.1"}
+    assert switch.back(before, [*OLD, NEW]) == "The release before it, r0, serves again."
+    assert waited == dict.fromkeys(OLD, app_switch.BACK_SECONDS)

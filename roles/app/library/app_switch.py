@@ -57,6 +57,7 @@ READY_GAP_SECONDS = 0.6  # an answer of /readyz holds for a second: three span t
 CRASHES_MAX = 3
 MATCH_SECONDS = 60
 OTHER_SWITCH_SECONDS = 300
+BACK_SECONDS = 120  # for a worker on the way back: it served before, and there is nothing else to fall back to
 PROBE_COMMAND = "app/*/management/commands/probe_match.py"
 
 
@@ -71,6 +72,7 @@ class Switch:
         self.address: str = module.params["address"]
         self.workers: list[str] = module.params["workers"]
         self.files = [Path(path) for path in module.params["files"]]
+        self.ready_seconds: int = module.params["ready_seconds"]
         self.journal: list[str] = []
         self.began = time.time()
         self.served: dict[str, dict[str, Any]] = self.served_read()
@@ -174,7 +176,7 @@ class Switch:
 
     def wait(self, worker: str, times: int) -> None:
         """Wait until a worker said so many times in a row that it is ready. Raises NotReady."""
-        limit = self.module.params["ready_seconds"]
+        limit = self.ready_seconds
         url = f"http://{self.address}:{worker.partition('@')[2]}/readyz"
         deadline = time.monotonic() + limit
         crashes = self.crashes(worker)
@@ -286,6 +288,7 @@ class Switch:
         if fresh := [worker for worker in touched if worker not in before["workers"]]:
             self.systemctl("stop", *fresh, check=False)
         self.address = before["address"]
+        self.ready_seconds = max(self.ready_seconds, BACK_SECONDS)
         journal = self.journal
         try:
             for step in steps([worker for worker in touched if worker not in fresh]):
