@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -54,6 +55,20 @@ class Server:
     def reload(self) -> None:
         """Reads its files again; who connects after this meets what they say."""
         self._run("pg_ctl", "-D", str(self.folder), "reload")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Nothing of it runs. It still accepts connections and takes what is sent, because the kernel does."""
+        postmaster = (self.folder / "postmaster.pid").read_text().split()[0]
+        os.kill(int(postmaster), signal.SIGSTOP)  # first, so that no child is missed
+        children = [int(pid) for pid in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()]
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in [*children, int(postmaster)]:
+                os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self.folder), "-w", "-m", "immediate", "stop")

@@ -73,6 +73,7 @@ def _nothing_waits(django_db_blocker: Any) -> Iterator[None]:
         yield
     for idle in base.DatabaseWrapper.idle.values():
         idle.close()
+    base.DatabaseWrapper.reached.clear()
 
 
 @pytest.fixture
@@ -261,6 +262,72 @@ def test_a_host_that_closes_what_it_accepts_is_passed_over(server: Server) -> No
         base.DatabaseWrapper.idle["default"].close()
         with pytest.raises(OperationalError):
             Database(dead, target_session_attrs="read-write").ask("SELECT 1")
+
+
+@pytest.fixture(scope="module")
+def other_server() -> Iterator[Server]:
+    with serving() as server:
+        yield server
+
+
+def test_a_frozen_server_is_left_for_another_one(
+    server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "ANSWER_S", 0.3)
+    monkeypatch.setattr(base, "TRUSTED_S", 60.0)
+    database = Database(other_server.port, server.port, target_session_attrs="read-write")
+    assert database.ask("SELECT inet_server_port()") == other_server.port
+    with other_server.frozen():
+        with pytest.raises(OperationalError, match=r"did not answer within 0\.3 s"):
+            database.ask("SELECT inet_server_port()")
+        assert base.DatabaseWrapper.reached["default"] == 1, "the next search begins elsewhere"
+        assert database.ask("SELECT inet_server_port()") == server.port
+
+
+def test_a_frozen_server_costs_one_deadline_however_many_connections_wait(
+    server: Server, other_server: Server, untrusted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "CONNECT_S", 0.3)
+    database = Database(other_server.port, server.port, target_session_attrs="read-write", connect_timeout="1")
+    together = threading.Barrier(4)
+
+    def request() -> None:
+        connection = database.connections["default"]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        together.wait(20)
+        connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(request) for _ in range(4)]:
+            done.result()
+    idle = base.DatabaseWrapper.idle["default"]
+    assert len(idle._waiting) == 4
+    with other_server.frozen():
+        assert idle.take() is None
+        assert idle._waiting == []
+        assert database.ask("SELECT inet_server_port()") == server.port, "nor is it waited for while connecting"
+
+
+def test_a_commit_that_waits_for_a_standby_is_given_up_with_its_outcome_unknown(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's own timeout does not count while it waits, and to cancel it would say yes to what one host has."""
+    database = Database(server.port, options="-c statement_timeout=100")
+    database.ask("CREATE TABLE saved (id int)")
+    database.ask("ALTER SYSTEM SET synchronous_standby_names = 'gone'")
+    server.reload()
+    try:
+        poll(lambda: database.ask("SHOW synchronous_standby_names") == "gone", within_s=20, what="the setting")
+        base.DatabaseWrapper.idle["default"].close()
+        monkeypatch.setattr(base, "ANSWER_S", 0.5)
+        with pytest.raises(OperationalError, match="did not answer"):
+            database.ask("INSERT INTO saved VALUES (1)")
+    finally:
+        monkeypatch.undo()
+        database.ask("ALTER SYSTEM RESET synchronous_standby_names")
+        server.reload()
+    poll(lambda: database.ask("SELECT count(*) FROM saved") == 1, within_s=20, what="the commit, which was only slow")
 
 
 def test_migrations_that_are_started_together_run_one_after_the_other(server: Server) -> None:

@@ -17,10 +17,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import DatabaseError
 from psycopg2 import errors
 
+from matchpoint.postgresql import base
+
 LOCK = 0x6D617463  # of pg_advisory_lock: one of this number for all hosts and releases
 LOCK_TIMEOUT_S = 2
 TRIES = 4
 POLL_S = 0.5
+SPARE_S = 3  # that the client waits longer than the server works on a statement
 
 HOLDER = """
     SELECT format('process %%s at %%s, since %%s', pid, coalesce(host(client_addr), 'the server itself'), backend_start)
@@ -98,12 +101,14 @@ def _limits(connection: BaseDatabaseWrapper, statement_s: int) -> Iterator[None]
     }
     for name, value in limits.items():
         _ask(connection, "SELECT set_config(%s, %s, false)", name, value)
-    try:
-        yield
-    finally:
-        with suppress(DatabaseError), connection.cursor() as cursor:
-            for name in limits:
-                cursor.execute(f"RESET {name}")
+    patience = statement_s + SPARE_S if statement_s else None
+    with base.patience(connection.connection, patience):
+        try:
+            yield
+        finally:
+            with suppress(DatabaseError), connection.cursor() as cursor:
+                for name in limits:
+                    cursor.execute(f"RESET {name}")
 
 
 def _ask(connection: BaseDatabaseWrapper, sql: str, *values: Any) -> Any:
