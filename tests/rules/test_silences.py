@@ -72,8 +72,18 @@ def test_what_players_notice_everywhere_is_told_although_somebody_works(work: st
 
 @KIND
 def test_a_silence_ends_before_it_is_forgotten(work: str) -> None:
-    looks_back = 30 if KINDS[work].get("stays") else 0
-    assert KINDS[work]["minutes"] == looks_back + 15
+    looks_back = {"downtime-after": 30, "deploy-after": 15, "host-after": 15}
+    assert KINDS[work]["minutes"] == looks_back.get(work, 0) + 15
+    assert KINDS[work].get("stays", False) == (work in looks_back)
+    assert work.removesuffix("-after") in KINDS
+
+
+def test_what_is_still_seen_after_the_work_stays_silent() -> None:
+    """An alert that looks back over minutes fires when the playbook that caused it has ended its silences."""
+    names = {name for kind in KINDS.values() if not kind.get("stays") for name in kind["alerts"]}
+    sees_long = re.compile(r"\b(?:changes|resets)\([^)]*\[\d+m\]\)+ > 0")
+    assert [alert for alert in alerts() if sees_long.search(alert.expr)]
+    assert not [alert.name for alert in alerts() if alert.name in names and sees_long.search(alert.expr)]
 
 
 def test_a_deploy_silences_no_page() -> None:
@@ -93,7 +103,7 @@ def test_only_those_alerts_are_silent_and_only_on_those_hosts(work: str, manager
 
 
 def test_a_downtime_that_was_agreed_to_is_silent_where_the_site_has_no_host(manager: Alertmanager) -> None:
-    for work in ("downtime", "downtime-burn"):
+    for work in ("downtime", "downtime-after"):
         silence.present(client(manager), settings(work, hosts=("", "monitor-1", "app-2")))
     assert silenced(manager, alertname="SiteDown", severity="page")
     assert silenced(manager, alertname="PageAvailabilityBurn", severity="page")
