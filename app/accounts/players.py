@@ -15,7 +15,6 @@ from django.http.response import HttpResponseBase
 
 from accounts.models import User
 
-GUEST_COOKIE = "mp_guest"
 GUEST_MAX_AGE_S = 365 * 24 * 3600
 _SALT = "accounts.guest"
 
@@ -66,7 +65,7 @@ def guest_name_new() -> str:
 def guest_read(request: HttpRequest) -> Guest | None:
     """The guest in the request's cookie; None when there is no cookie, or it is forged or too old."""
     try:
-        data = signing.loads(request.COOKIES.get(GUEST_COOKIE, ""), salt=_SALT, max_age=GUEST_MAX_AGE_S)
+        data = signing.loads(request.COOKIES.get(settings.GUEST_COOKIE_NAME, ""), salt=_SALT, max_age=GUEST_MAX_AGE_S)
         return Guest(id=str(data["id"]), name=str(data["name"]))
     except (signing.BadSignature, KeyError, TypeError):
         return None
@@ -74,7 +73,7 @@ def guest_read(request: HttpRequest) -> Guest | None:
 
 def guest_is_under_old_key(request: HttpRequest) -> bool:
     """Whether the guest's cookie is good, but signed with a key that will not be known for long."""
-    cookie = request.COOKIES.get(GUEST_COOKIE, "")
+    cookie = request.COOKIES.get(settings.GUEST_COOKIE_NAME, "")
     if not cookie or not settings.SECRET_KEY_FALLBACKS:
         return False
     try:
@@ -86,7 +85,7 @@ def guest_is_under_old_key(request: HttpRequest) -> bool:
 
 def guest_set_cookie(response: HttpResponseBase, guest: Guest) -> None:
     response.set_cookie(
-        GUEST_COOKIE,
+        settings.GUEST_COOKIE_NAME,
         signing.dumps(guest, salt=_SALT),
         max_age=GUEST_MAX_AGE_S,
         httponly=True,

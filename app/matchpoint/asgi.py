@@ -7,6 +7,8 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
+from matchpoint.middleware import PROBES
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "matchpoint.settings")
 
 
@@ -31,3 +33,13 @@ def build_application() -> ProtocolTypeRouter:
 
 
 application = build_application()
+
+
+async def sockets_only(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """For live workers: no page delays a ball, and what can be asked of pages cannot be asked of them."""
+    if scope["type"] != "http" or scope["path"] in PROBES:
+        await application(scope, receive, send)
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 404, "headers": headers})
+    await send({"type": "http.response.body", "body": b"This process has no pages.\n"})

@@ -82,6 +82,35 @@ def _keep_private(request: HttpRequest, response: HttpResponseBase) -> None:
     response.headers.setdefault("Cache-Control", f"private, {'no-store' if is_personal else 'no-cache'}")
 
 
+def _read_renamed(request: HttpRequest) -> HttpResponseBase | None:
+    """A visitor who holds a cookie under the name before has it under today's."""
+    for name, before in settings.RENAMED_COOKIES.items():
+        if name not in request.COOKIES and before in request.COOKIES:
+            request.COOKIES[name] = request.COOKIES[before]
+            request.renamed_cookies = [*getattr(request, "renamed_cookies", ()), name]  # type: ignore[attr-defined]  # a note for below
+    return None
+
+
+def _write_renamed(request: HttpRequest, response: HttpResponseBase) -> None:
+    """What is set or deleted is so under both names; what came under the old one alone is kept under today's."""
+    for name in getattr(request, "renamed_cookies", ()):
+        if name not in response.cookies:
+            response.set_cookie(
+                name,
+                request.COOKIES[name],
+                max_age=settings.CSRF_COOKIE_AGE,
+                secure=settings.SESSION_COOKIE_SECURE,
+                httponly=True,
+                samesite="Lax",
+            )
+    for name, before in settings.RENAMED_COOKIES.items():
+        if name in response.cookies:
+            morsel = response.cookies[name]
+            response.cookies[before] = morsel.value
+            response.cookies[before].update(dict(morsel))
+
+
 edge = hooks(before=_edge)
+renamed_cookies = hooks(before=_read_renamed, after=_write_renamed)
 private = hooks(after=_keep_private)
 permissions_policy = hooks(after=_permissions_policy)

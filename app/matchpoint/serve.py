@@ -60,11 +60,12 @@ def serve(role: str, *, port: int, bind: str = "127.0.0.1", metrics: bool = True
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "matchpoint.settings")
 
     from live.transport.server import Server
-    from matchpoint.asgi import application  # loads the settings
+    from matchpoint import asgi  # loads the settings
 
     process = _Process(role, port)
     address = bind.replace(":", "\\:")
     endpoint = f"tcp:{port}:interface={address}"
+    application = asgi.sockets_only if role == "live" else asgi.application
     server = Server(application, endpoint=endpoint, ready=lambda: process.ready(server), is_paced=role == "live")
     if metrics:
         _serve_metrics(role, bind, port + METRICS_OFFSET)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from accounts.models import User
-from accounts.players import GUEST_COOKIE, guest_read, player_get
+from accounts.players import guest_read, player_get
 from matches.limits import Limit
 from privacy.export import write_archive
 from privacy.models import Deletion
@@ -92,7 +92,7 @@ def forget_guest(request: HttpRequest) -> HttpResponse:
         guest_forget(guest_id=guest["id"])
     messages.success(request, _("This browser's guest is forgotten."))
     response = redirect("privacy")
-    response.delete_cookie(GUEST_COOKIE, samesite="Lax")
+    response.delete_cookie(settings.GUEST_COOKIE_NAME, samesite="Lax")
     return response
 
 

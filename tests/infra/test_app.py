@@ -38,6 +38,12 @@ def test_every_worker_is_ready_and_starts_at_boot(host, facts, workers):
         assert host.service(unit).is_enabled, unit
 
 
+def test_live_workers_have_no_pages(host, facts):
+    for port in facts["app_live_ports"]:
+        where = f"http://{facts['host_address']}:{port}/accounts/login/"
+        assert host.check_output(f"curl -sS --max-time 5 -o /dev/null -w '%{{http_code}}' {where}") == "404"
+
+
 def test_systemd_hears_from_the_loop_of_every_worker(host, workers):
     for unit in workers:
         shown = host.check_output("systemctl show -P WatchdogUSec -P WatchdogTimestampMonotonic %s", unit).split()

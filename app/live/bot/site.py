@@ -17,6 +17,7 @@ from urllib.request import Request
 TIMEOUT_S: Final = 10.0
 EXCERPT: Final = 200  # characters of a body that explain an unexpected status
 BUSY: Final = frozenset({429, 502, 503, 504})  # worth another try
+CSRF_COOKIES: Final = frozenset({"__Host-csrftoken", "csrftoken"})  # with TLS, without
 CSRF_META: Final = re.compile(r'<meta\s+name="csrf-token"\s+content="([^"]+)"')
 
 
@@ -68,7 +69,7 @@ class Site:
         if status != 200:
             raise _unexpected("GET", path, status, page)
         found = CSRF_META.search(page)
-        cookie = next((cookie.value for cookie in self._jar if cookie.name == "csrftoken"), None)
+        cookie = next((cookie.value for cookie in self._jar if cookie.name in CSRF_COOKIES), None)
         self._csrf = found[1] if found else cookie or ""
         if not self._csrf:
             raise Failure(f"the page {path} carries no CSRF token, so nobody can start a match from it")

@@ -49,16 +49,16 @@ _sent: Final = {name: metrics.ws_messages.labels(CONSUMER, "out", name) for name
 
 
 class Budget:
-    """A token bucket over messages of one socket."""
+    """A token bucket over messages of one socket, on a clock in µs."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
         self._tokens = float(INPUT_BURST)
-        self._filled_at = clock.now()
+        self._filled_at = clock()
 
     def spend(self) -> bool:
         """Whether one more message is within the limits."""
-        now = self._clock.now()
+        now = self._clock()
         self._tokens = min(INPUT_BURST, self._tokens + (now - self._filled_at) * INPUT_RATE / SECOND)
         self._filled_at = now
         if self._tokens < 1:
@@ -85,7 +85,7 @@ class Connection:
         self._close_code: int | None = None
         self.rtt = rtt
         self.on_close: Callable[[], None] = lambda: None  # called soon after `close`, never inside it
-        self.budget = Budget(clock)
+        self.budget = Budget(clock.now)
         self.seen_at = clock.now()
         self.identity = ""
         self.protocol = 0

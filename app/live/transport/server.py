@@ -4,6 +4,7 @@ Importing this module makes the event loop (Daphne does that at import), so choo
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -17,6 +18,7 @@ from twisted.web.http import HTTPChannel
 
 from live.protocol import codec
 from live.protocol.codec import MESSAGE_BYTES
+from live.transport.connection import Budget
 from live.transport.socket import INBOUND_MAX, RTT_EXTENSION, WIRE_EXTENSION
 from live.transport.wire import Wire
 
@@ -80,6 +82,7 @@ class MatchpointProtocol(Wire, WebSocketProtocol):  # type: ignore[misc]  # Daph
 
     def onConnect(self, request: Any) -> Any:
         self.failByDrop = False  # say why: a browser cannot tell a dropped connection from a lost one
+        self._frames = Budget(lambda: time.monotonic_ns() // 1000)
         return super().onConnect(request)
 
     def onOpen(self) -> None:
@@ -92,7 +95,16 @@ class MatchpointProtocol(Wire, WebSocketProtocol):  # type: ignore[misc]  # Daph
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.application_queue.qsize() < INBOUND_MAX:
             super().onMessage(payload, isBinary)
-        elif self.state == self.STATE_OPEN:  # the application is busy with the first of them
+        else:  # the application is busy with the first of them
+            self._refuse()
+
+    def spend(self) -> None:
+        """A ping costs as much as a message, and so does each part of one."""
+        if not self._frames.spend():
+            self._refuse()
+
+    def _refuse(self) -> None:
+        if self.state == self.STATE_OPEN:
             self.sendMessage(codec.error(4429, "too many messages").data)
             self.serverClose(4429)
 

@@ -172,6 +172,7 @@ class Wire:
                         break
                     hear(text, self._waited)
                 elif kind == _PONG and self.autoPingPending is None:
+                    self.spend()
                     self.onPong(_unmasked(data, at + 2, size))
                 else:
                     break
@@ -204,6 +205,15 @@ class Wire:
         self.on_room()
 
     stopProducing = resumeProducing
+
+    # Frames that are no message of their own: pings, pongs, and the parts of a message in fragments
+
+    def onFrameBegin(self) -> None:
+        self.spend()
+        super().onFrameBegin()  # type: ignore[misc]  # of the protocol
+
+    def spend(self) -> None:
+        """Count such a frame; too many close the socket."""
 
 
 def _unmasked(data: bytes, at: int, size: int) -> bytes:

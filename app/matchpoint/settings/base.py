@@ -48,6 +48,7 @@ MIDDLEWARE = [
     "matchpoint.middleware.permissions_policy",
     "matchpoint.middleware.private",
     "status.middleware.anonymous",
+    "matchpoint.middleware.renamed_cookies",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -114,6 +115,9 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_USERNAME_MIN_LENGTH = 3
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
 DEVICE_COOKIE_NAME = "mp_device"
+GUEST_COOKIE_NAME = "mp_guest"
+# Cookies that had another name: {name: the one before}, in both of which they are written for a while
+RENAMED_COOKIES: dict[str, str] = {}
 USERSESSIONS_ADAPTER = "accounts.sessions_adapter.SessionsAdapter"
 MFA_ADAPTER = "accounts.mfa_adapter.MFAAdapter"
 MFA_TOTP_ISSUER = "Matchpoint"

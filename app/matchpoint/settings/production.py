@@ -42,6 +42,10 @@ SESSION_COOKIE_SECURE = True
 SESSION_COOKIE_NAME = "__Host-sessionid"
 DEVICE_COOKIE_NAME = "__Host-mp_device"
 CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_NAME = "__Host-csrftoken"
+GUEST_COOKIE_NAME = "__Host-mp_guest"
+# What 0.1.0 knows: workers of both releases serve a visitor during a deploy, and after a rollback. To go with 0.3.0.
+RENAMED_COOKIES = {CSRF_COOKIE_NAME: "csrftoken", GUEST_COOKIE_NAME: "mp_guest"}
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https"
 
 # One host, or several of which one can be written to: matchpoint.settings.environment.postgres. The backend keeps

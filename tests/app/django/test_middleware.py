@@ -1,7 +1,11 @@
-import pytest
-from django.http import HttpRequest, HttpResponse
-from django.test import Client, RequestFactory
+from typing import Any
 
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncRequestFactory, Client, RequestFactory
+
+from matchpoint.asgi import sockets_only
 from matchpoint.middleware import edge
 
 
@@ -66,3 +70,65 @@ def test_pages_are_kept_for_nobody_else(client: Client, path: str, kept: str) ->
     said = client.get(path).headers["Cache-Control"]
     assert kept in said
     assert "private" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/livez", 200), ("/accounts/login/", 404), ("/ws/x/match/x", 404), ("/", 404)]
+)
+async def test_live_workers_have_no_pages(path: str, status: int) -> None:
+    client = ApplicationCommunicator(sockets_only, AsyncRequestFactory()._base_scope(path=path))
+    await client.send_input({"type": "http.request"})
+    assert (await client.receive_output())["status"] == status
+    assert (await client.receive_output())["body"]
+    await client.wait()
+
+
+RENAMED = {"__Host-csrftoken": "csrftoken", "__Host-mp_guest": "mp_guest"}
+
+
+@pytest.fixture
+def _renamed(settings: Any) -> None:
+    """The cookies of production; the test client speaks no TLS, and keeps what it gets all the same."""
+    settings.CSRF_COOKIE_NAME, settings.GUEST_COOKIE_NAME = RENAMED
+    settings.RENAMED_COOKIES = RENAMED
+    settings.CSRF_COOKIE_SECURE = settings.SESSION_COOKIE_SECURE = True
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_renamed")
+def test_visitors_of_both_releases_stay_who_they_are_and_may_send_their_forms(settings: Any) -> None:
+    client = Client(enforce_csrf_checks=True)
+    page = client.get("/accounts/login/")
+    guest = client.get("/").context["player"].identity
+    for name, before in RENAMED.items():
+        new, old = client.cookies[name], client.cookies[before]
+        assert new.value == old.value
+        assert (new["secure"], new["httponly"], new["path"], new["domain"]) == (True, True, "/", "")
+    form = {"name": "Grace", "csrfmiddlewaretoken": str(page.context["csrf_token"])}
+
+    def comes_with(*names: str) -> Client:
+        other = Client(enforce_csrf_checks=True)
+        for name in names:
+            other.cookies[name] = client.cookies[name].value
+        return other
+
+    for names in (RENAMED.values(), RENAMED.keys()):  # of the release before, and of this one
+        visitor = comes_with(*names)
+        assert visitor.get("/").context["player"].identity == guest
+        assert visitor.post("/me/guest/", form).status_code == 302
+        assert {name: visitor.cookies[name].value for name in RENAMED}.keys() == RENAMED.keys()
+    settings.CSRF_COOKIE_NAME, settings.GUEST_COOKIE_NAME = RENAMED.values()
+    settings.RENAMED_COOKIES = {}
+    before = comes_with(*RENAMED.values())  # a worker of the release before meets a visitor of this one
+    assert before.get("/").context["player"].identity == guest
+    assert before.post("/me/guest/", form).status_code == 302
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_renamed")
+def test_a_neighbour_s_cookie_does_not_replace_one_that_is_there() -> None:
+    client = Client(enforce_csrf_checks=True)
+    page = client.get("/accounts/login/")
+    client.cookies["csrftoken"] = "x" * 32
+    form = {"name": "Grace", "csrfmiddlewaretoken": str(page.context["csrf_token"])}
+    assert client.post("/me/guest/", form).status_code == 302

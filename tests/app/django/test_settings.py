@@ -156,3 +156,11 @@ def test_the_imprint_comes_from_the_environment_whatever_is_in_it() -> None:
         MATCHPOINT_CONTACT="hello%40example.com", MATCHPOINT_DELETION_DAYS="30", MATCHPOINT_BACKUP_DAYS="35",
     )  # fmt: skip
     assert done.stdout.strip() == str([["Ada & O'Hara, Ltd", "Köln"], "hello@example.com", 30, 35]), done.stderr
+
+
+def test_no_neighbouring_name_can_set_a_cookie_that_counts() -> None:
+    found = "{name: value for name, value in vars(s).items() if 'COOKIE_NAME' in name}"
+    code = f"import json, matchpoint.settings as s; print(json.dumps({found}))"
+    names = json.loads(python("-c", code, **PRODUCTION).stdout)
+    assert {"SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "GUEST_COOKIE_NAME", "DEVICE_COOKIE_NAME"} <= names.keys()
+    assert [name for name, value in names.items() if not value.startswith("__Host-")] == []

@@ -90,10 +90,16 @@ def test_links_that_open_an_account_are_written_down_nowhere(front: Edge, link: 
     front.ask("/", Referer=f"https://localhost/accounts/login/?next={link.replace('/', '%2F')}")
     for _ in range(30):
         front.ask(link, X__Answer="500")
+        front.ask(f"/accounts/login/?next={link}")
     logs = "".join((front.folder / name).read_text() for name in ("access.log", "error.log"))
     assert KEY not in logs
     paths = [json.loads(line)["path"] for line in (front.folder / "access.log").read_text().splitlines()]
     assert link.replace(f"{KEY}/", "-") in paths
+
+
+def test_no_page_is_told_the_address_of_one_of_accounts(front: Edge) -> None:
+    policies = {path: front.ask(path).headers["Referrer-Policy"] for path in (*LINKS, "/accounts/login/?next=/x", "/")}
+    assert policies == dict.fromkeys((*LINKS, "/accounts/login/?next=/x"), "strict-origin") | {"/": "same-origin"}
 
 
 def test_pages_are_never_compressed_and_answers_of_the_api_are(front: Edge) -> None:

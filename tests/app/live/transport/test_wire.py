@@ -14,6 +14,7 @@ from twisted.internet import main, tcp
 from twisted.internet.protocol import Factory
 
 from live.transport import wire
+from live.transport.connection import INPUT_BURST
 from live.transport.server import INBOUND_MAX, MatchpointProtocol, pace
 from tests.every import every
 
@@ -305,6 +306,21 @@ def test_more_messages_than_a_socket_may_send_do_not_pile_up_before_the_match_is
     answer = line.hears()
     assert b'"code":4429' in answer
     assert answer.endswith(struct.pack(">BBH", CLOSE, 2, 4429))
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+@pytest.mark.parametrize("frame", [masked(PING, b""), masked(PONG, b"x"), masked(0x01, b"") + masked(0x00, b"")])
+def test_frames_that_are_no_messages_count_as_such(line: Line, frame: bytes, is_heard: bool) -> None:
+    """Pings, pongs and endless parts of a message, before the match is found and after it."""
+    if is_heard:
+        line.listen()
+    part = masked(0x00, b"") if frame[0] == 0x01 else frame
+    line.says(frame + part * (INPUT_BURST // 2))
+    assert b'"code":4429' not in line.hears()
+    line.says(part * INPUT_BURST)
+    answer = line.hears()
+    assert answer.endswith(struct.pack(">BBH", CLOSE, 2, 4429))
+    assert answer.count(b'"code":4429') == 1
 
 
 def test_many_who_come_at_once_are_let_in_a_few_at_a_time() -> None:
