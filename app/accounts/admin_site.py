@@ -1,5 +1,6 @@
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.auth import REDIRECT_FIELD_NAME
@@ -37,7 +38,7 @@ class StaffSite(AdminSite):
             return resolve_url(settings.LOGIN_URL)
         if not second_factor_exists(user):
             return reverse("mfa_activate_totp")
-        return reverse("mfa_reauthenticate")
+        return str(get_adapter().get_reauthentication_methods(user)[0]["url"])
 
     @method_decorator(never_cache)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

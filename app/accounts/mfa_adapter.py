@@ -1,4 +1,5 @@
 import base64
+from urllib.parse import urlsplit
 
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -28,6 +29,10 @@ class MFAAdapter(DefaultMFAAdapter):
             except InvalidToken:
                 pass
         return encrypted_text
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Passkeys are for the site's name, by whatever other one it was reached."""
+        return {"id": urlsplit(settings.MATCHPOINT_ORIGIN).hostname or "", "name": "Matchpoint"}
 
     def _fernet(self) -> MultiFernet:
         return MultiFernet(self._fernets())

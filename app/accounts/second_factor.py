@@ -1,6 +1,7 @@
 """Has this session used a second factor lately? The admin, and later the consoles, open for staff only if so."""
 
 import time
+from typing import Final
 
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
@@ -9,6 +10,7 @@ from django.http import HttpRequest
 
 from accounts.models import User
 
+SECOND_FACTORS: Final = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)  # recovery codes stand in for one
 _SESSION_KEY = "second_factor"
 
 
@@ -32,5 +34,5 @@ def second_factor_is_recent(request: HttpRequest, user_pk: object) -> bool:
 
 
 def second_factor_exists(user: User) -> bool:
-    """Whether `user` has set up TOTP."""
-    return is_mfa_enabled(user, [Authenticator.Type.TOTP])
+    """Whether `user` has set up an authenticator app, or a passkey."""
+    return is_mfa_enabled(user, SECOND_FACTORS)

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from accounts.lockout import AUTH_ATTEMPTS
 from accounts.models import User
 from accounts.players import guest_read
-from accounts.second_factor import second_factor_record
+from accounts.second_factor import SECOND_FACTORS, second_factor_record
 from accounts.services import sockets_close
 from matches.services import seats_claim
 
@@ -47,9 +47,9 @@ def on_user_deleted(sender: Any, instance: User, **kwargs: Any) -> None:
 def on_second_factor(
     sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
 ) -> None:
-    """A code was right: at login, when asked again, or while setting TOTP up (recovery codes come by themselves)."""
+    """A code or key was right: at login, when asked again, or while being set up (recovery codes just come)."""
     is_setup = "reauthenticated" not in kwargs
-    if not (is_setup and authenticator.type != Authenticator.Type.TOTP):
+    if not is_setup or authenticator.type in SECOND_FACTORS:
         second_factor_record(request, user)
 
 

@@ -52,7 +52,8 @@ def _factor(did: str) -> Callable[..., None]:
 def _login_failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
     """Of a name that nobody has nothing is kept: it may be a password that was typed one field too early."""
     user = account_of(email=credentials.get("email", ""), username=credentials.get("username", ""))
-    note(Kind.LOGIN_FAILED, user=user, request=request, what="" if user else "no such account")
+    stranger = "passkey" if "passkey" in credentials else "no such account"
+    note(Kind.LOGIN_FAILED, user=user, request=request, what="" if user else stranger)
 
 
 def _staff_action(sender: Any, instance: LogEntry, created: bool, **kwargs: Any) -> None:

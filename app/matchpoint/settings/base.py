@@ -120,6 +120,15 @@ GUEST_COOKIE_NAME = "mp_guest"
 RENAMED_COOKIES: dict[str, str] = {}
 USERSESSIONS_ADAPTER = "accounts.sessions_adapter.SessionsAdapter"
 MFA_ADAPTER = "accounts.mfa_adapter.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["webauthn", "totp", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_FORMS = {
+    "add_webauthn": "accounts.passkeys.AddPasskeyForm",
+    "edit_webauthn": "accounts.passkeys.EditPasskeyForm",
+    "authenticate_webauthn": "accounts.passkeys.AuthenticatePasskeyForm",
+    "reauthenticate_webauthn": "accounts.passkeys.ReauthenticatePasskeyForm",
+    "login_webauthn": "accounts.passkeys.LoginPasskeyForm",
+}
 MFA_TOTP_ISSUER = "Matchpoint"
 MFA_TOTP_TOLERANCE = 1  # a code is good for 30 s more on either side: phones' clocks drift
 STAFF_SECOND_FACTOR_MAX_AGE_S = 12 * 3600
@@ -201,6 +210,7 @@ LOGGING = {
         "django.server": {"handlers": [], "propagate": True},
         # Scanners send any Host; the answer is 400 and nobody needs to read about it.
         "django.security.DisallowedHost": {"handlers": ["null"], "propagate": False},
+        "fido2": {"level": "WARNING"},  # passkeys are in the audit trail
         # Every 4xx would be a line; the access log of nginx has them.
         "django.request": {"level": "ERROR", "filters": ["news"]},
     },
