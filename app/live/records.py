@@ -214,6 +214,7 @@ class Checkpoint:
     def header(self, *, handover: bool = True) -> dict[str, Any]:
         """The JSON form without the timeline, which is stored beside it, piece by piece."""
         return {
+            "version": self.state["version"],  # first, where the directory's script looks for it
             "schema": self.schema,
             "state": self.state,
             "now": self.now,

@@ -1,20 +1,23 @@
 """Valkey in memory, behind the wire protocol: the real client parses its answers, on links that can be cut and slow.
 
-It knows the commands that the directory uses, its transactions, and keys that expire by the turned clock.
+It knows the commands that the directory uses, its transactions and script, and keys that expire by the turned clock.
 """
 
 import asyncio
 import copy
 import fnmatch
+import hashlib
 import random
 from collections.abc import Callable
 from typing import Any, Final
 
+from lupa import LuaRuntime
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ValkeyConnectionError
+from redis.exceptions import NoScriptError
 
 from tests.sim.loop import Process
 
@@ -37,6 +40,8 @@ class Valkey:
         self.version = 0
         self.is_away = False
         self.links: dict[Link, None] = {}
+        self._lua = LuaRuntime(encoding=None)
+        self.scripts: dict[str, Callable[..., Any]] = {}
         self.history: list[tuple[float, dict[str, Value], dict[str, float]]] = []
 
     def remember(self) -> None:
@@ -49,6 +54,7 @@ class Valkey:
         until = self._time() - seconds
         _, data, expires = next((kept for kept in reversed(self.history) if kept[0] <= until), self.history[0])
         self.data, self.expires = copy.deepcopy(data), dict(expires)
+        self.scripts.clear()
         self.drop_all()
 
     def go(self) -> None:
@@ -93,6 +99,25 @@ class Valkey:
 
     def _do_client(self, *words: str) -> Any:
         return "OK"
+
+    def _do_script(self, load: str, text: str) -> Any:
+        assert load == "LOAD"
+        digest = hashlib.sha1(text.encode()).hexdigest()
+        function = f"function(call, KEYS, ARGV) local redis = {{call = call}} {text} end"
+        self.scripts[digest] = self._lua.eval(function.encode())
+        return digest
+
+    def _do_evalsha(self, digest: str, count: str, *words: str) -> Any:
+        if digest not in self.scripts:
+            raise NoScriptError
+        keys, arguments = words[: int(count)], words[int(count) :]
+        tables = [self._lua.table(*(word.encode() for word in each)) for each in (keys, arguments)]
+        return list(self.scripts[digest](self._called, *tables).values())
+
+    def _called(self, *words: bytes) -> Any:
+        """`redis.call` of a script."""
+        answer = self.do(list(words))
+        return False if answer is None else answer
 
     def _do_get(self, key: str) -> Any:
         return self.data.get(key)
@@ -301,7 +326,10 @@ class Link:
         if self._queue is not None:
             self._queue.append(words)
             return b"+QUEUED\r\n"
-        return _encode(self._valkey.do(words))
+        try:
+            return _encode(self._valkey.do(words))
+        except NoScriptError:
+            return b"-NOSCRIPT No matching script.\r\n"
 
     def _execute(self) -> bytes:
         self._valkey._expire()

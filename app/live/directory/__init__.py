@@ -17,7 +17,7 @@ A worker owns its matches as long as it renews its own key. The epoch is the fen
 placement and every claim, and every write of an owner is refused when the lease no longer carries its epoch.
 A match that nobody owns stays in the load of the worker that had it last, until another takes it
 (live.worker.takeover).
-Transactions are WATCH/MULTI, so the in-process stand-in of `manage.py play` needs nothing special.
+Transactions are WATCH/MULTI. What every match does at every point is a script (live.directory.checkpoints).
 """
 
 import asyncio
@@ -75,18 +75,22 @@ __all__ = [
 ]
 
 TIMEOUT_SECONDS = 2.0  # for every command
+TICK_SECONDS: Final = 0.01  # a point is told so much later, which nobody sees
 CONNECTIONS: Final = 32  # of a process to Valkey; commands take a millisecond
 
 
 class Directory:
-    """All of it in one Valkey (or its stand-in). Raises redis' errors when that cannot be reached."""
+    """All of it in one Valkey (or its stand-in). Raises redis' errors when that cannot be reached.
 
-    def __init__(self, client: Redis, *, now: Callable[[], float] = time.time) -> None:
+    Checkpoints wait `tick_s` for others that travel with them.
+    """
+
+    def __init__(self, client: Redis, *, now: Callable[[], float] = time.time, tick_s: float = 0.0) -> None:
         self._client = client
         store = Store(client, now=now)
         self.workers = Workers(store)
         self.matches = Matches(store, self.workers)
-        self.leases = Leases(store)
+        self.leases = Leases(store, tick_s=tick_s)
         self.results = Results(store)
         self.revocations = Revocations(store)
 
@@ -103,7 +107,7 @@ def get_directory() -> Directory:
     loop = asyncio.get_running_loop()
     directory = _directories.get(loop)
     if directory is None:
-        directory = _directories[loop] = Directory(_client())
+        directory = _directories[loop] = Directory(_client(), tick_s=TICK_SECONDS)
     return directory
 
 

@@ -5,6 +5,7 @@ from typing import cast
 
 from redis.asyncio.client import Pipeline
 
+from live.directory.checkpoints import Checkpoints
 from live.directory.model import Claim, Fenced, Lease
 from live.directory.store import (
     MATCH_SECONDS,
@@ -13,11 +14,9 @@ from live.directory.store import (
     dump,
     lease_or_none,
     match_key,
-    queue_checkpoint,
     read_checkpoint,
     text_of,
     texts_of,
-    version_of,
     worker_key,
 )
 from live.records import Checkpoint, MatchSpec
@@ -26,8 +25,9 @@ from live.records import Checkpoint, MatchSpec
 class Leases:
     """From the claim of a match to its release. Every write of an owner is refused when its lease has moved on."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, tick_s: float) -> None:
         self._store = store
+        self._checkpoints = Checkpoints(store, tick_s=tick_s)
 
     async def claim(self, match_id: str, *, worker: str) -> Claim:
         """Become the owner of a match that was placed here. NoSuchMatch, MatchOver; Fenced if it is elsewhere.
@@ -87,22 +87,12 @@ class Leases:
         lease = lease_or_none(cast("str | None", await self._store.client.get(match_key(match_id, "lease"))))
         return lease is None or lease.holds(epoch)
 
-    async def checkpoint(self, match_id: str, *, epoch: int, checkpoint: Checkpoint) -> None:
-        """Keep the rally boundary, unless it or a newer one is kept. Only events that are not stored yet travel.
+    async def checkpoint(self, match_id: str, *, epoch: int, checkpoint: Checkpoint, known: int = 0) -> None:
+        """Keep the rally boundary, unless it or a newer one is kept; those of other matches travel with it.
 
-        Fenced, NoSuchMatch.
+        `known` is the version of the one before. Fenced, NoSuchMatch.
         """
-
-        async def attempt(pipe: Pipeline) -> None:
-            _, header = await self._store.guard(pipe, match_id, epoch)
-            known = version_of(header)
-            if header and known >= checkpoint.state["version"]:
-                return  # a call that was held up, and overtaken by the next one
-            begin(pipe)
-            queue_checkpoint(pipe, match_id, checkpoint, known=known)
-            await pipe.execute()
-
-        await self._store.transaction(attempt)
+        await self._checkpoints.keep(match_id, epoch=epoch, checkpoint=checkpoint, known=known)
 
     async def release(self, match_id: str, *, epoch: int, keep: bool = False) -> None:
         """Give the match up; the next seat request places it anew. Fenced, NoSuchMatch.

@@ -52,6 +52,7 @@ class MatchOwner:
         self.spec = spec
         self.epoch = epoch
         self.checkpoint = checkpoint  # the last one
+        self.stored = 0 if checkpoint is None else int(checkpoint.state["version"])  # what the directory has of it
         self._host = host
         self._course = Course(
             engine.rules_of(min(spec.rules_version, engine.RULES.version), spec.points),
@@ -279,6 +280,7 @@ class MatchOwner:
 
     def kept(self, version: int) -> None:
         """The directory has the match up to `version`: what was decided up to there is told, and the game goes on."""
+        self.stored = version
         if version < self._decided or not self._room.is_holding:
             return
         self._timers.cancel("hold")

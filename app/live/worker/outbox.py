@@ -6,6 +6,7 @@ Each match has its own row, so that one whose call hangs or fails holds up no ot
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -18,7 +19,8 @@ from live.match.owner import MatchOwner
 logger = logging.getLogger(__name__)
 
 AGAIN_US: Final = 500_000  # a match waits at its point until this gets through
-AT_ONCE: Final = 16  # matches whose calls are made; the others wait for these
+AT_ONCE: Final = 16  # calls; the others wait for these
+SHARED: Final = frozenset({"checkpoint"})  # those of all matches travel together (live.directory.checkpoints)
 
 Call = Callable[[], Awaitable[None]]
 
@@ -69,7 +71,7 @@ class Outbox:
             del self._keepers[match_id]
 
     async def _make(self, match_id: str) -> bool:
-        async with self._locks.setdefault(match_id, asyncio.Lock()), self._room:
+        async with self._locks.setdefault(match_id, asyncio.Lock()):
             calls = self._due.get(match_id, {})
             while calls:
                 kind, asked = next(iter(calls.items()))
@@ -84,7 +86,8 @@ class Outbox:
     async def _call(self, kind: str, owner: MatchOwner, call: Call) -> bool:
         """Make one call; False when it has to be made again."""
         try:
-            await call()
+            async with nullcontext() if kind in SHARED else self._room:
+                await call()
         except Fenced:
             self._lost(owner)
         except NoSuchMatch:

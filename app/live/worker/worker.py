@@ -246,7 +246,9 @@ class Worker:
     # Outbox to the outside world
 
     async def _save(self, owner: MatchOwner, checkpoint: Checkpoint) -> None:
-        await self._directory.leases.checkpoint(owner.spec.id, epoch=owner.epoch, checkpoint=checkpoint)
+        await self._directory.leases.checkpoint(
+            owner.spec.id, epoch=owner.epoch, checkpoint=checkpoint, known=owner.stored
+        )
         owner.kept(checkpoint.state["version"])
 
     async def _rematch(self, owner: MatchOwner, spec: MatchSpec) -> None:

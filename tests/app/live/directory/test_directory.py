@@ -222,7 +222,7 @@ async def test_a_boundary_that_comes_late_does_not_replace_a_newer_one(house: An
     worker = await house.worker()
     kept: list[tuple[int, Checkpoint]] = []
 
-    async def keep(match_id: str, *, epoch: int, checkpoint: Checkpoint) -> None:
+    async def keep(match_id: str, *, epoch: int, checkpoint: Checkpoint, known: int) -> None:
         kept.append((epoch, checkpoint))
 
     with monkeypatch.context() as patched:
