@@ -3,17 +3,20 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.core import context as allauth_context
+from allauth.core.exceptions import ReauthenticationRequired
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sites.shortcuts import get_current_site
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from accounts.lockout import device_remember, login_tries_forget, login_try
 from accounts.mail import mail_queue
 from accounts.models import User
 from accounts.names import name_clean
+from accounts.openid import PROVIDER, is_fresh, is_only_way
 from accounts.second_factor import second_factor_exists
 
 
@@ -34,7 +37,19 @@ class AccountAdapter(DefaultAccountAdapter):
         factors = [method for method in methods if method["id"] != "reauthenticate"]
         if user.is_authenticated and not is_mfa_enabled(user, [Authenticator.Type.TOTP]):
             factors.reverse()
-        return factors or methods
+        methods = factors or methods
+        if not methods and user.is_authenticated and is_only_way(user):
+            way = reverse("openid_connect_login", args=[PROVIDER])
+            methods = [{"id": "openid", "description": _("Log in there once more"), "url": way}]
+        return methods
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """allauth asks nothing of who has an account elsewhere alone; we ask for a login there a short while ago."""
+        request = allauth_context.request
+        required = bool(super().is_reauthentication_required(app=app, **kwargs))
+        if required and is_only_way(request.user) and not is_fresh(request, request.user):
+            raise ReauthenticationRequired
+        return required
 
     def clean_username(self, username: str, shallow: bool = False) -> str:
         return str(super().clean_username(name_clean(username), shallow=shallow))

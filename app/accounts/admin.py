@@ -5,6 +5,7 @@ from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
 from allauth.account.internal.flows.reauthentication import raise_if_reauthentication_required
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -81,6 +82,24 @@ class EmailAddressAdmin(AccountAdmin, AllauthEmailAddressAdmin):
 @admin.register(Group)
 class GroupAdmin(AccountAdmin, DjangoGroupAdmin):
     pass
+
+
+admin.site.unregister([SocialApp, SocialToken, SocialAccount])  # ways in are settings
+
+
+@admin.register(SocialAccount)
+class SocialAccountAdmin(AccountAdmin):
+    """Accounts elsewhere: deleting one closes that way into the account."""
+
+    list_display = ["user", "uid", "date_joined", "last_login"]
+    list_select_related = ["user"]
+    search_fields = ["uid", "user__username", "user__email"]
+    fields = ["user", "uid", "date_joined", "last_login"]
+    readonly_fields = ["user", "uid", "date_joined", "last_login"]
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 admin.site.unregister(Authenticator)  # allauth's own page shows the secret

@@ -117,4 +117,4 @@ class LoginPasskeyForm(_Proof, webauthn.LoginWebAuthnForm):
     """Instead of name and password."""
 
     def failed(self) -> None:
-        user_login_failed.send(sender=__name__, credentials={"passkey": ""}, request=context.request)
+        user_login_failed.send(sender=__name__, credentials={"way": "passkey"}, request=context.request)

@@ -7,6 +7,8 @@ from allauth.account import signals as account
 from allauth.account.models import EmailAddress
 from allauth.mfa import signals as mfa
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount import signals as social
+from allauth.socialaccount.models import SocialAccount, SocialLogin
 from django.contrib.admin.models import LogEntry, LogEntryManager
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
@@ -49,11 +51,18 @@ def _factor(did: str) -> Callable[..., None]:
     return receive
 
 
+def _connected(sender: Any, request: HttpRequest, sociallogin: SocialLogin, **kwargs: Any) -> None:
+    note(Kind.FACTOR, user=sociallogin.user, request=request, what="added openid")
+
+
+def _disconnected(sender: Any, request: HttpRequest, socialaccount: SocialAccount, **kwargs: Any) -> None:
+    note(Kind.FACTOR, user=socialaccount.user, request=request, what="removed openid")
+
+
 def _login_failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
     """Of a name that nobody has nothing is kept: it may be a password that was typed one field too early."""
     user = account_of(email=credentials.get("email", ""), username=credentials.get("username", ""))
-    stranger = "passkey" if "passkey" in credentials else "no such account"
-    note(Kind.LOGIN_FAILED, user=user, request=request, what="" if user else stranger)
+    note(Kind.LOGIN_FAILED, user=user, request=request, what="" if user else credentials.get("way", "no such account"))
 
 
 def _staff_action(sender: Any, instance: LogEntry, created: bool, **kwargs: Any) -> None:
@@ -88,6 +97,8 @@ def connect() -> None:
         (mfa.authenticator_added, _factor("added")),
         (mfa.authenticator_removed, _factor("removed")),
         (mfa.authenticator_reset, _factor("renewed")),
+        (social.social_account_added, _connected),
+        (social.social_account_removed, _disconnected),
         (mfa.authentication_failed, _noted(Kind.FACTOR_FAILED)),
     ):
         signal.connect(receiver, weak=False)

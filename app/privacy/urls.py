@@ -11,5 +11,6 @@ urlpatterns = [
     path("imprint/", views.imprint, name="imprint"),
     path("robots.txt", views.robots, name="robots"),
     path("manifest.webmanifest", views.manifest, name="manifest"),
+    path(".well-known/security.txt", views.security, name="security"),
     path(".well-known/change-password", views.change_password, name="change_password"),
 ]

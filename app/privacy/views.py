@@ -1,4 +1,5 @@
 import tempfile
+from datetime import timedelta
 from typing import Final
 
 from allauth.account.adapter import get_adapter
@@ -8,11 +9,12 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
@@ -24,6 +26,7 @@ from privacy.models import Deletion
 from privacy.services import deletion_cancel, deletion_request, guest_forget
 
 EXPORT: Final = Limit("export", count=5, window_s=3600)
+SECURITY_GOOD_FOR: Final = timedelta(days=183)  # RFC 9116 asks for less than a year
 SPOOL_BYTES: Final = 4 * 2**20  # of an archive in memory; more goes to disk
 # Pages for those who know their address, or who are logged in. Search engines have no use for the others.
 PRIVATE_PATHS: Final = ("/accounts/", "/admin/", "/api/", "/m/", "/matches/", "/me/", "/ops/")
@@ -129,3 +132,18 @@ def manifest(request: HttpRequest) -> HttpResponse:
 def change_password(request: HttpRequest) -> HttpResponse:
     """Where password managers look: https://w3c.github.io/webappsec-change-password-url/."""
     return redirect("account_change_password")
+
+
+@require_safe
+def security(request: HttpRequest) -> HttpResponse:
+    """Where holes are reported: https://www.rfc-editor.org/rfc/rfc9116."""
+    if not settings.SECURITY_CONTACT:
+        raise Http404
+    lines = {
+        "Contact": settings.SECURITY_CONTACT,
+        "Expires": f"{timezone.now() + SECURITY_GOOD_FOR:%Y-%m-%dT00:00:00Z}",
+        "Preferred-Languages": ", ".join(code for code, _ in settings.LANGUAGES),
+        "Canonical": f"{settings.MATCHPOINT_ORIGIN}{request.path}",
+    }
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return HttpResponse(text, content_type="text/plain; charset=utf-8")

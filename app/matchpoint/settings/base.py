@@ -7,7 +7,7 @@ from csp.constants import NONCE, NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
 from matchpoint.logs import is_news
-from matchpoint.settings.environment import APP_DIR, base_urls, env, release
+from matchpoint.settings.environment import APP_DIR, base_urls, contact_uri, env, openid, release
 
 RELEASE = release()
 RELEASE_ID = RELEASE.id
@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",  # its tables are there while it is off: accounts that go take their rows along
     "allauth.usersessions",
     "django.contrib.humanize",  # for its page
     "csp",
@@ -133,6 +134,19 @@ MFA_TOTP_ISSUER = "Matchpoint"
 MFA_TOTP_TOLERANCE = 1  # a code is good for 30 s more on either side: phones' clocks drift
 STAFF_SECOND_FACTOR_MAX_AGE_S = 12 * 3600
 
+# Accounts elsewhere (OpenID Connect); without an issuer there is no way to them
+OPENID = openid()
+SOCIALACCOUNT_ADAPTER = "accounts.openid_adapter.OpenIDAdapter"
+SOCIALACCOUNT_AUTO_SIGNUP = False  # people choose a name that others see
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that ends elsewhere is against the policy of content
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 3
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [OPENID]}}
+if OPENID:
+    INSTALLED_APPS.append("allauth.socialaccount.providers.openid_connect")
+else:
+    SOCIALACCOUNT_PROVIDERS = {}
+
 # Sessions survive the loss of Valkey, because the database has them too.
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -181,6 +195,7 @@ def content_security_policy(*connect: str) -> dict[str, Any]:
 # Privacy and imprint: who runs the site, in lines, and where to write to; values of the environment are in %XX
 IMPRINT = [unquote(line) for line in env.list("MATCHPOINT_IMPRINT", default=[])]
 CONTACT = unquote(env.str("MATCHPOINT_CONTACT", default=""))
+SECURITY_CONTACT = contact_uri("MATCHPOINT_SECURITY_CONTACT")  # of /.well-known/security.txt; empty: there is none
 DELETION_DAYS = env.int("MATCHPOINT_DELETION_DAYS", default=14)  # between the wish to delete an account and its end
 BACKUP_DAYS = env.int("MATCHPOINT_BACKUP_DAYS", default=0)  # that a backup holds what was deleted; 0: there are none
 

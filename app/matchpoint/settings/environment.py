@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -52,6 +52,44 @@ def base_urls(name: str, *, example: str) -> list[str]:
         for value in values
         if value
     ]
+
+
+def contact_uri(name: str) -> str:
+    """The value of `name`, an address of mail or of a page, as RFC 9116 writes it; empty where there is none."""
+    value = unquote(os.environ.get(name, "")).strip()
+    if not value or re.fullmatch(r"(https://|mailto:)[!-~]+", value):
+        return value
+    if re.fullmatch(r"[!-~]+@[!-~]+", value) and ":" not in value:
+        return f"mailto:{value}"
+    raise ImproperlyConfigured(
+        f"{name} is {value!r}; it must be an address of mail or an https:// page, for example security@example.com"
+    )
+
+
+def openid() -> dict[str, Any] | None:
+    """allauth's description of the OpenID Connect issuer; None where none is set. Values are in %XX."""
+    issuer, client_id, secret, name = (
+        unquote(os.environ.get(f"MATCHPOINT_OPENID_{part}", "")).strip()
+        for part in ("ISSUER", "CLIENT_ID", "CLIENT_SECRET", "NAME")
+    )
+    if not issuer:
+        return None
+    is_local = re.match(r"http://(localhost|127\.0\.0\.1)(:\d+)?(/|$)", issuer)
+    example = "https://login.example.com/realms/site"
+    parsed(
+        "MATCHPOINT_OPENID_ISSUER", issuer, parse=str, schemes=("http", "https") if is_local else ("https",),
+        example=example,
+    )  # fmt: skip
+    for part, value in (("CLIENT_ID", client_id), ("CLIENT_SECRET", secret)):
+        if not value:
+            raise ImproperlyConfigured(f"MATCHPOINT_OPENID_{part} is empty. MATCHPOINT_OPENID_ISSUER needs it")
+    return {
+        "provider_id": "site",
+        "name": name or urlsplit(issuer).hostname,
+        "client_id": client_id,
+        "secret": secret,
+        "settings": {"server_url": issuer.rstrip("/")},
+    }
 
 
 _POSTGRES = re.compile(

@@ -4,7 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -232,6 +232,18 @@ def test_machines_find_what_they_look_for(client: Client) -> None:
     assert robots.headers["Content-Type"] == "text/plain"
     assert "Disallow: /m/\n" in robots.content.decode()
     assert client.get("/.well-known/change-password").headers["Location"] == "/accounts/password/change/"
+
+
+def test_who_finds_a_hole_is_told_where_to_write_if_anybody_reads_it(client: Client, settings: Any) -> None:
+    assert client.get("/.well-known/security.txt").status_code == 404
+    settings.SECURITY_CONTACT = "mailto:security@example.com"
+    response = client.get("/.well-known/security.txt")
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    told = dict(line.split(": ", 1) for line in response.content.decode().splitlines())
+    assert told["Contact"] == "mailto:security@example.com"
+    assert told["Canonical"] == "http://testserver/.well-known/security.txt"
+    left = datetime.fromisoformat(told["Expires"]) - timezone.now()
+    assert timedelta(days=30) < left < timedelta(days=365)
     manifest = client.get("/manifest.webmanifest", headers={"accept-language": "de"})
     assert manifest.headers["Content-Type"] == "application/manifest+json"
     told = manifest.json()

@@ -164,3 +164,35 @@ def test_no_neighbouring_name_can_set_a_cookie_that_counts() -> None:
     names = json.loads(python("-c", code, **PRODUCTION).stdout)
     assert {"SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "GUEST_COOKIE_NAME", "DEVICE_COOKIE_NAME"} <= names.keys()
     assert [name for name, value in names.items() if not value.startswith("__Host-")] == []
+
+
+OPENID = {"ISSUER": "https%3A//login.example.com/realms/site/", "CLIENT_ID": "pong", "CLIENT_SECRET": "a%27b"}
+
+
+def test_an_issuer_by_the_environment_alone_opens_the_way_to_it() -> None:
+    code = """if True:
+        import django; django.setup()
+        from django.conf import settings; from django.urls import reverse
+        app = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"][0]
+        print(app["name"], app["secret"], app["settings"]["server_url"], reverse("openid_connect_login", args=["site"]))
+    """
+    told = python("-c", code, **PRODUCTION, **{f"MATCHPOINT_OPENID_{name}": value for name, value in OPENID.items()})
+    way = "https://login.example.com/realms/site /accounts/openid/site/"
+    assert told.stdout.split("\n")[-2] == f"login.example.com a'b {way}", told.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"MATCHPOINT_OPENID_ISSUER": "http://login.example.com"}, "must be a URL that begins with https://"),
+        ({"MATCHPOINT_OPENID_ISSUER": "login.example.com"}, "must be a URL that begins with https://"),
+        ({"MATCHPOINT_OPENID_ISSUER": "https://a.example.com"}, "MATCHPOINT_OPENID_CLIENT_ID is empty"),
+        ({"MATCHPOINT_SECURITY_CONTACT": "call us"}, "must be an address of mail or an https:// page"),
+        ({"MATCHPOINT_SECURITY_CONTACT": "http://example.com"}, "must be an address of mail or an https:// page"),
+    ],
+)
+def test_a_half_setting_is_refused_by_name(wrong: dict[str, str], told: str) -> None:
+    done = python("-c", "import matchpoint.settings", **PRODUCTION, **wrong)
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert next(iter(wrong)) in done.stderr
