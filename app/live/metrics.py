@@ -17,6 +17,7 @@ OUTCOMES: Final = ("completed", "forfeit", "client_left", "abandoned", "server_e
 build_info = Gauge("matchpoint_build_info", "The release that this process runs.", ["version", "revision"])
 
 ws_connections = Gauge("matchpoint_ws_connections", "WebSockets that are open.", ["consumer"])
+polled = Gauge("matchpoint_ws_polled", "Sockets that HTTP requests carry, because no WebSocket got through.")
 ws_connects = Counter("matchpoint_ws_connects_total", "WebSocket openings by result.", ["consumer", "result"])
 ws_disconnects = Counter("matchpoint_ws_disconnects_total", "WebSocket ends by reason.", ["consumer", "reason"])
 ws_messages = Counter(

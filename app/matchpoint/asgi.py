@@ -1,4 +1,4 @@
-"""What Daphne serves: pages and API by Django, match sockets by the live server."""
+"""What Daphne serves: pages and API by Django, sockets by the live server, over WebSockets or carried by requests."""
 
 import os
 from typing import Any
@@ -19,16 +19,21 @@ async def unknown_socket(scope: dict[str, Any], receive: Any, send: Any) -> None
 
 
 def build_application() -> ProtocolTypeRouter:
-    http = get_asgi_application()
-    from live.transport.socket import match_socket  # needs the settings, which the line above has loaded
+    pages = get_asgi_application()
+    # These need the settings, which the line above has loaded
+    from live.transport.echo import echo_socket
+    from live.transport.poll import Polling
+    from live.transport.socket import match_socket
 
     route: Any = re_path  # typed for views, and these are ASGI applications
     sockets = URLRouter(
         [
             route(r"^ws/(?P<worker>[a-z0-9-]+)/match/(?P<match_id>[A-Za-z0-9]+)$", match_socket),
+            route(r"^ws/(?P<worker>[a-z0-9-]+)/echo$", echo_socket),
             route(r"", unknown_socket),
         ]
     )
+    http = URLRouter([route(r"^ws/.+/poll$", Polling(sockets)), route(r"", pages)])
     return ProtocolTypeRouter({"http": http, "websocket": sockets})
 
 

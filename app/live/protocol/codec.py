@@ -266,6 +266,11 @@ def pong(c: float, s: int) -> Frame:
     return _frame("pong", c=c, s=s)
 
 
+def echo(c: float, *, wall_ms: float, lag_ms: float) -> Frame:
+    """A `pong` outside any match: the server's wall clock, and how late its event loop runs."""
+    return _frame("pong", c=c, s=round(wall_ms, 1), lag=round(lag_ms, 1))
+
+
 def peer(*, side: int, online: bool, ping_ms: int | None, grace_ms: int | None) -> Frame:
     """`ping_ms` None: not measured yet. `grace_ms`: left before the forfeit."""
     return _frame("peer", side=side, online=online, ping=ping_ms, grace_ms=grace_ms)

@@ -26,7 +26,7 @@ AsgiSend = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Wire(Protocol):
-    """The straight way of a socket (live.transport.wire)."""
+    """The straight way of a socket (live.transport.wire), or requests that carry one (live.transport.poll)."""
 
     on_room: Callable[[], None]
 
@@ -49,17 +49,19 @@ _sent: Final = {name: metrics.ws_messages.labels(CONSUMER, "out", name) for name
 
 
 class Budget:
-    """A token bucket over messages of one socket, on a clock in µs."""
+    """A token bucket over messages of one socket, on a clock in µs: `burst` at once, `rate` a second."""
 
-    def __init__(self, clock: Callable[[], int]) -> None:
+    def __init__(self, clock: Callable[[], int], *, burst: int = INPUT_BURST, rate: int = INPUT_RATE) -> None:
         self._clock = clock
-        self._tokens = float(INPUT_BURST)
+        self._burst = burst
+        self._rate = rate
+        self._tokens = float(burst)
         self._filled_at = clock()
 
     def spend(self) -> bool:
         """Whether one more message is within the limits."""
         now = self._clock()
-        self._tokens = min(INPUT_BURST, self._tokens + (now - self._filled_at) * INPUT_RATE / SECOND)
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate / SECOND)
         self._filled_at = now
         if self._tokens < 1:
             return False

@@ -41,6 +41,17 @@ class _Gone(Exception):
     """The peer has closed the socket, or lost it."""
 
 
+def check_origin(scope: Scope) -> None:
+    """Another site's page must not speak for a player. With ALLOWED_HOSTS `*` any own name will do. Refused (4403)."""
+    headers = dict(scope["headers"])
+    origin = headers.get(b"origin", b"").decode("latin1")
+    own = {settings.MATCHPOINT_ORIGIN}
+    if settings.ALLOWED_HOSTS == ["*"] and urlsplit(origin).netloc == headers.get(b"host", b"-").decode("latin1"):
+        own.add(origin)
+    if origin not in own:
+        raise Refused(4403, "foreign origin")
+
+
 async def match_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     """The ASGI app of `/ws/<worker>/match/<match_id>` (routed by Channels' URLRouter)."""
     message = await receive()
@@ -106,7 +117,7 @@ class _Socket:
         """From the first message to a place in the match. Refused, _Gone."""
         result = "error"  # unless it turns out otherwise
         try:
-            self._check_origin()
+            check_origin(self._scope)
             if len(self._worker.connections) > SOCKETS_MAX:
                 raise Refused(4429, "this worker has no room for more")
             message = await self._hello()
@@ -159,16 +170,6 @@ class _Socket:
         """What the edge says of the line, in µs; None without an edge."""
         said = dict(self._scope["headers"]).get(b"x-tcp-rtt", b"")
         return int(said) if said.isdigit() and len(said) <= LINE_RTT_DIGITS else None
-
-    def _check_origin(self) -> None:
-        """Another site's page must not speak for a player. With ALLOWED_HOSTS `*` any own name will do."""
-        headers = dict(self._scope["headers"])
-        origin = headers.get(b"origin", b"").decode("latin1")
-        own = {settings.MATCHPOINT_ORIGIN}
-        if settings.ALLOWED_HOSTS == ["*"] and urlsplit(origin).netloc == headers.get(b"host", b"-").decode("latin1"):
-            own.add(origin)
-        if origin not in own:
-            raise Refused(4403, "foreign origin")
 
     def _hear(self, text: str | None, waited: int = 0) -> None:
         """Hand a message to the owner, which has waited (µs) to be read; None is a binary one."""

@@ -5,6 +5,7 @@
  */
 
 import { ApiError } from "./api.js";
+import { open, TRIAL_MS, Ways } from "./ways.js";
 
 /** What this page speaks, the best first: a worker of an earlier release knows the last one. */
 export const PROTOCOLS = [2, 1];
@@ -27,7 +28,8 @@ const FLOOD_MS = 3000;
  *
  * @typedef {object} Host what the socket needs from its surroundings; tests give their own
  * @property {() => Promise<import("./api.js").Seat>} seat
- * @property {(path: string) => WebSocket} open
+ * @property {(path: string, way: import("./ways.js").Way) => ReturnType<typeof open>} open
+ * @property {Ways} ways
  * @property {() => number} now monotonic ms
  * @property {(call: () => void, ms: number) => number} after
  * @property {(timer: number) => void} cancel
@@ -80,9 +82,9 @@ export function backoff(tries, random) {
   return base * (1 - SPREAD + 2 * SPREAD * random);
 }
 
-/** @type {Omit<Host, "seat">} */
+/** @type {Omit<Host, "seat" | "ways">} */
 const BROWSER = {
-  open: (path) => new WebSocket(new URL(path, location.href.replace(/^http/, "ws"))),
+  open,
   now: () => performance.now(),
   after: (call, ms) => window.setTimeout(call, ms),
   cancel: (timer) => window.clearTimeout(timer),
@@ -99,10 +101,10 @@ export class MatchSocket {
     this.clock = clock;
     this.listener = listener;
     /** @type {Host} */
-    this.host = { ...BROWSER, ...host };
+    this.host = { ways: new Ways(), ...BROWSER, ...host };
     /** @type {Status} */
     this.status = "connecting";
-    /** @type {WebSocket | null} */
+    /** @type {ReturnType<typeof open> | null} */
     this.socket = null;
     this.epoch = 0; // grows with every attempt: answers to older ones are not ours any more
     this.owner = ""; // whose events we hold
@@ -115,6 +117,13 @@ export class MatchSocket {
     this.retry = null;
     /** @type {number | null} */
     this.beat = null;
+    /** @type {number | null} */
+    this.trial = null;
+  }
+
+  /** How the connection goes. */
+  get way() {
+    return this.host.ways.current;
   }
 
   start() {
@@ -176,9 +185,10 @@ export class MatchSocket {
     if (epoch !== this.epoch) {
       return;
     }
-    const socket = this.host.open(seat.url);
+    const socket = this.host.open(seat.url, this.way);
     this.socket = socket;
     this.heard = this.host.now();
+    this.trial = this.host.after(() => epoch === this.epoch && this.#closed(1006), TRIAL_MS);
     socket.onopen = () => {
       if (epoch === this.epoch) {
         const version = this.listener.version();
@@ -186,8 +196,8 @@ export class MatchSocket {
         socket.send(JSON.stringify({ t: "hello", protocol: this.protocol, token: seat.token, version, owner }));
       }
     };
-    socket.onmessage = (event) => epoch === this.epoch && this.#receive(event.data);
-    socket.onclose = (event) => epoch === this.epoch && this.#closed(event.code);
+    socket.onmessage = (/** @type {{data: string}} */ event) => epoch === this.epoch && this.#receive(event.data);
+    socket.onclose = (/** @type {{code: number}} */ event) => epoch === this.epoch && this.#closed(event.code);
     this.#watch(epoch);
   }
 
@@ -209,6 +219,7 @@ export class MatchSocket {
   #receive(text) {
     const message = JSON.parse(text);
     this.heard = this.host.now();
+    this.#tried();
     if (this.status === "unstable") {
       this.#become("live");
     }
@@ -221,6 +232,7 @@ export class MatchSocket {
         break;
       case "welcome":
         this.unseated = 0;
+        this.host.ways.worked();
         this.owner = message.owner ?? ""; // a worker of an earlier release has none
         this.liveSince = this.heard;
         this.clock.restart();
@@ -234,8 +246,19 @@ export class MatchSocket {
     }
   }
 
+  /** A word has come this way. */
+  #tried() {
+    if (this.trial !== null) {
+      this.host.cancel(this.trial);
+      this.trial = null;
+    }
+  }
+
   /** @param {number} code */
   #closed(code) {
+    if (this.trial !== null && code === 1006) {
+      this.host.ways.failed();
+    }
     if (this.liveSince > 0 && this.host.now() - this.liveSince > STABLE_MS) {
       this.tries = 0;
     }
@@ -312,6 +335,7 @@ export class MatchSocket {
     }
     this.retry = null;
     this.beat = null;
+    this.#tried();
     this.liveSince = 0;
     this.socket?.close();
     this.socket = null;

@@ -5,10 +5,12 @@ import { test } from "node:test";
 import { ApiError } from "../../../app/static/js/api.js";
 import { Clock } from "../../../app/static/js/clock.js";
 import { backoff, closePolicy, MatchSocket } from "../../../app/static/js/socket.js";
+import { Ways } from "../../../app/static/js/ways.js";
 
 /** A browser's worth of surroundings: time, timers, sockets and seats, all turned by hand. */
 class World {
-  constructor() {
+  /** @param {Ways} ways */
+  constructor(ways = new Ways(null)) {
     this.time = 0;
     /** @type {{id: number, at: number, call: () => void}[]} */
     this.timers = [];
@@ -39,8 +41,9 @@ class World {
           }
           return { url: `/ws/local-8101/match/m${this.seatsAsked}`, token: `token ${this.seatsAsked}`, side: 0, worker: "local-8101" };
         },
-        open: (path) => {
-          const socket = { path, sent: /** @type {any[]} */ ([]), closed: false, send: (/** @type {string} */ text) => socket.sent.push(JSON.parse(text)), close: () => (socket.closed = true) };
+        ways,
+        open: (path, way) => {
+          const socket = { path, way, sent: /** @type {any[]} */ ([]), closed: false, send: (/** @type {string} */ text) => socket.sent.push(JSON.parse(text)), close: () => (socket.closed = true) };
           this.sockets.push(socket);
           return /** @type {any} */ (socket);
         },
@@ -278,4 +281,62 @@ test("every code of the protocol has an answer", () => {
   for (const code of [1000, 1001, 1006, 1009, 1012, 4400, 4401, 4403, 4404, 4408, 4409, 4426, 4429]) {
     assert.ok(["seat", "seat once", "stop"].includes(closePolicy(code).do));
   }
+});
+
+/** @param {Record<string, string>} kept */
+function memory(kept = {}) {
+  return { getItem: (/** @type {string} */ key) => kept[key] ?? null, setItem: (/** @type {string} */ key, /** @type {string} */ value) => (kept[key] = value) };
+}
+
+test("where the network refuses WebSockets, requests carry the match at once, and are remembered", async () => {
+  /** @type {Record<string, string>} */
+  const kept = {};
+  const world = new World(new Ways(memory(kept)));
+  world.match.start();
+  await world.settle();
+  await world.close(1006); // what a browser says of a handshake that failed
+  await world.pass(300);
+  assert.deepEqual(world.sockets.map((socket) => socket.way), ["socket", "poll"]);
+  await world.welcome();
+  assert.equal(world.match.status, "live");
+  assert.equal(new World(new Ways(memory(kept))).match.way, "poll");
+});
+
+test("where the network swallows them, requests carry it within 3 s, whether it opens or not", async () => {
+  for (const opens of [false, true]) {
+    const world = new World();
+    world.match.start();
+    await world.settle();
+    if (opens) {
+      world.socket.onopen();
+    }
+    await world.pass(2999);
+    assert.deepEqual(world.sockets.map((socket) => socket.way), ["socket", "poll"]);
+    await world.welcome();
+    assert.equal(world.match.status, "live");
+    await world.pass(2500); // the trial of a way that works is over
+    assert.equal(world.sockets.length, 2);
+  }
+});
+
+test("a way that worked is not given up for one worker that died, and for one that stays away it is", async () => {
+  const world = new World();
+  await world.join();
+  await world.close(1006);
+  for (let i = 0; i < 3; i += 1) {
+    await world.pass(700);
+    await world.close(1006);
+  }
+  assert.deepEqual(world.sockets.map((socket) => socket.way), ["socket", "socket", "socket", "poll"]);
+  await world.pass(1500);
+  assert.equal(world.socket.way, "socket"); // requests do not get through either
+});
+
+test("a refusal by the server is no fault of the way", async () => {
+  const world = new World();
+  world.match.start();
+  await world.settle();
+  await world.close(4404);
+  await world.pass(300);
+  assert.deepEqual(world.sockets.map((socket) => socket.way), ["socket", "socket"]);
 });

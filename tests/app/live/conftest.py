@@ -180,9 +180,17 @@ class Player:
     """
 
     def __init__(
-        self, house: "House", match_id: str, identity: str, *, name: str = "", aim: float | None = None
+        self,
+        house: "House",
+        match_id: str,
+        identity: str,
+        *,
+        name: str = "",
+        aim: float | None = None,
+        carrier: type[Socket] = Socket,
     ) -> None:
         self.house = house
+        self.carrier = carrier
         self.match_id = match_id
         self.identity = identity
         self.name = name or identity
@@ -207,7 +215,7 @@ class Player:
             self.side = seat.side
             live_worker.install(self.house.workers.get(seat.worker))
             token = seat_token(match_id=self.match_id, identity=self.identity, side=seat.side, worker=seat.worker)
-            self.socket = Socket(self.house.clock, on_frame=self._hear)
+            self.socket = self.carrier(self.house.clock, on_frame=self._hear)
             self.socket.on_close = self._lost
             self.socket.open(f"/ws/{seat.worker}/match/{self.match_id}", **options)
             self.socket.say("hello", protocol=self.protocol, token=token, version=self.version, owner=self.owner)
