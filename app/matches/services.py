@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MEETING_SECONDS = 120  # for two who have met to come onto the court
 CANARY_KEPT = timedelta(hours=1)
 CANARY_LOOKED_FOR = timedelta(days=7)  # so that the index of newest matches finds the old ones quickly
 
@@ -43,6 +44,30 @@ async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec
     )
     await get_directory().matches.create(spec)
     logger.info("match created", extra={"match": spec.id, "mode": spec.mode, "computer": spec.level})
+    return spec
+
+
+async def match_create_for(*, left: tuple[str, str], right: tuple[str, str]) -> "MatchSpec":
+    """Open a match of two players who have met: identity and name of each. Forgotten if nobody comes.
+
+    Raises what live.directory raises when Valkey is away.
+    """
+    from live.directory import get_directory
+    from live.records import POINTS_DEFAULT, MatchSpec, PlayerSpec, match_id_new
+
+    players = tuple(
+        PlayerSpec(side=side, kind="human", identity=identity, name=name)
+        for side, (identity, name) in enumerate((left, right))
+    )
+    spec = MatchSpec(
+        id=match_id_new(),
+        mode="friend",
+        level=None,
+        points=POINTS_DEFAULT,
+        players=(players[0], players[1]),
+        created_at=timezone.now().isoformat(),
+    )
+    await get_directory().matches.create(spec, seconds=MEETING_SECONDS)
     return spec
 
 

@@ -1,4 +1,4 @@
-"""What Daphne serves: pages and API by Django, sockets by the live server, over WebSockets or carried by requests."""
+"""What Daphne serves: pages and API by Django, the lobby, and the live server's sockets, which requests may carry."""
 
 import os
 from typing import Any
@@ -24,12 +24,14 @@ def build_application() -> ProtocolTypeRouter:
     from live.transport.echo import echo_socket
     from live.transport.poll import Polling
     from live.transport.socket import match_socket
+    from lobby.socket import lobby_socket
 
     route: Any = re_path  # typed for views, and these are ASGI applications
     sockets = URLRouter(
         [
             route(r"^ws/(?P<worker>[a-z0-9-]+)/match/(?P<match_id>[A-Za-z0-9]+)$", match_socket),
             route(r"^ws/(?P<worker>[a-z0-9-]+)/echo$", echo_socket),
+            route(r"^ws/lobby$", lobby_socket),
             route(r"", unknown_socket),
         ]
     )

@@ -129,9 +129,9 @@ class _Process:
             loop.add_signal_handler(number, self._stop_soon, server)
         logger.info("listening", extra={"role": self._role, "port": self._port})
         self._spawn(watchdog.beat(), server)
-        self._spawn(self._start(), server)
+        self._spawn(self._start(server), server)
 
-    async def _start(self) -> None:
+    async def _start(self, server: Stoppable) -> None:
         from ops.health import probe
 
         probe.check_add("draining", self._check_draining)
@@ -139,6 +139,7 @@ class _Process:
             from accounts.mail import sender_start
 
             sender_start()
+            self._open_lobby(server)
         if self._role == "web":
             return
         from pathlib import Path
@@ -162,6 +163,15 @@ class _Process:
         live_worker.install(worker)
         await worker.start()
 
+    def _open_lobby(self, server: Stoppable) -> None:
+        from live.clock import LoopClock
+        from live.directory import get_directory
+        from lobby.hall import Hall, install
+
+        hall = Hall(get_directory(), clock=LoopClock(), coin=random.SystemRandom().random)
+        install(hall)
+        self._spawn(hall.run(), server)
+
     async def _check_draining(self) -> dict[str, str]:
         return {"draining": "draining" if self._is_stopping else "ok"}
 
@@ -173,6 +183,7 @@ class _Process:
 
     async def _stop(self, server: Stoppable) -> None:
         from live.worker.worker import installed
+        from lobby.hall import installed as lobby
 
         logger.info("stopping", extra={"role": self._role, "port": self._port})
         # A thread that hangs in the database must not hold up the process: what it writes is in the spool. It is
@@ -180,7 +191,9 @@ class _Process:
         last_resort = threading.Timer(STOP_SECONDS, os._exit, args=(1,))
         last_resort.daemon = True
         last_resort.start()
-        worker = installed()
+        hall, worker = lobby(), installed()
+        if hall is not None:
+            await hall.stop()
         if worker is not None:
             await worker.stop()
         await server.finish_requests(REQUEST_SECONDS, last_call=LAST_CALL_SECONDS if self._role == "web" else 0.0)

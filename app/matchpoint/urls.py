@@ -8,6 +8,7 @@ from accounts.views import AddressConfirmView
 
 urlpatterns = [
     path("", include("matches.urls")),
+    path("", include("lobby.urls")),
     path("", include("ratings.urls")),
     path("", include("privacy.urls")),
     path("me/", include("accounts.urls")),

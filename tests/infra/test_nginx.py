@@ -76,11 +76,20 @@ def test_server_tells_no_version(edge):
     assert edge.get("/").headers["Server"] == "nginx"
 
 
-def test_sockets_reach_every_live_worker_by_name(edge, public):
-    handshake = {
+def handshake_of(edge):
+    return {
         "Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13",
         "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": f"https://{edge.domain}",
     }  # fmt: skip
+
+
+def test_the_lobby_is_open(edge):
+    assert edge.get("/ws/lobby", **handshake_of(edge)).status in (101, 403)
+    assert edge.get("/ws/lobby/", **handshake_of(edge)).status == 404
+
+
+def test_sockets_reach_every_live_worker_by_name(edge, public):
+    handshake = handshake_of(edge)
     workers = [
         f"{name}-{port}"
         for name, facts in public.hosts.items()

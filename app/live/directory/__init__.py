@@ -87,7 +87,7 @@ class Directory:
 
     def __init__(self, client: Redis, *, now: Callable[[], float] = time.time, tick_s: float = 0.0) -> None:
         self._client = client
-        store = Store(client, now=now)
+        self.store = store = Store(client, now=now)
         self.workers = Workers(store)
         self.matches = Matches(store, self.workers)
         self.leases = Leases(store, tick_s=tick_s)

@@ -50,10 +50,10 @@ class Timeline:
         )
 
     def record(self, spec: MatchSpec, wall: datetime) -> FinishedMatch | None:
-        """The result, for the database; None when there is nothing to tell."""
-        if self.started_at is None or spec.is_probe:
-            return None
+        """The result, for the database; None when there is nothing to tell: who gives up a machine has lost nothing."""
         state = self.state
+        if self.started_at is None or spec.is_probe or (spec.mode == "ai" and state.reason == "forfeit"):
+            return None
         first = next((event["t"] for event in self.events if event["k"] == "serve"), state.t)
         return FinishedMatch(
             spec=spec,

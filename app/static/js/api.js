@@ -78,6 +78,14 @@ export function takeSeat(id) {
 }
 
 /**
+ * What opens the lobby socket.
+ * @returns {Promise<{url: string, token: string}>}
+ */
+export function enterLobby() {
+  return post("/api/lobby", {});
+}
+
+/**
  * A finished match from its beginning (docs/replays.md).
  * @param {string} id
  * @returns {Promise<{match: Summary, start: import("./engine.js").MatchState, events: import("./engine.js").MatchEvent[]}>}

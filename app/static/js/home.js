@@ -3,12 +3,14 @@
 
 import { ApiError, createMatch } from "./api.js";
 import { attract } from "./attract.js";
+import { look, rememberMet, rememberWish, wantsPlayers } from "./looking.js";
 import { waiting } from "./waiting.js";
 
 const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("attract"));
 const form = /** @type {HTMLFormElement} */ (document.getElementById("play"));
 const error = /** @type {HTMLElement} */ (form.querySelector(".hero-error"));
 const LEVEL = "matchpoint.level";
+const PRESENCE_MS = 500;
 
 attract(canvas);
 
@@ -21,6 +23,24 @@ for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (form.querySelec
   radio.checked = saved === null ? radio.checked : radio.value === saved;
 }
 
+const meet = /** @type {HTMLInputElement} */ (form.querySelector('[name="meet"]'));
+meet.checked = wantsPlayers();
+meet.addEventListener("change", () => rememberWish(meet.checked));
+
+/** Who is here; what that takes is fetched when this page is done. */
+async function showPresence() {
+  const { Lobby } = await import("./lobby.js");
+  const presence = /** @type {HTMLElement} */ (document.getElementById("presence"));
+  new Lobby({
+    site: ({ courts, here, waiting: looking, matches }) => {
+      presence.hidden = courts === "away";
+      const numbers = /** @type {Record<string, number>} */ ({ here, looking, matches });
+      presence.textContent = (presence.dataset.text ?? "").replace(/\{(\w+)\}/g, (_, key) => String(numbers[key]));
+    },
+  }).start();
+}
+addEventListener("load", () => setTimeout(showPresence, PRESENCE_MS));
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = /** @type {HTMLButtonElement} */ (event.submitter ?? form.querySelector('[value="ai"]'));
@@ -32,6 +52,7 @@ form.addEventListener("submit", async (event) => {
   form.ariaBusy = button.ariaBusy = "true";
   error.textContent = "";
   try {
+    look(button.value !== "friend" && meet.checked);
     const { url } = await createMatch(button.value === "friend" ? { mode: "friend" } : { mode: "ai", level });
     location.assign(url);
   } catch (cause) {
@@ -42,6 +63,8 @@ form.addEventListener("submit", async (event) => {
 
 // The page may come back from the browser's cache as it was left: busy.
 addEventListener("pageshow", () => {
+  look(false);
+  rememberMet(null);
   const url = waiting();
   goOn.hidden = url === null;
   goOn.href = url ?? goOn.href;

@@ -12,6 +12,7 @@ import { Lateness } from "./lateness.js";
 import { connectionWord, showAbsence } from "./network.js";
 import { OwnPaddle } from "./predict.js";
 import { wireLeaving } from "./leaving.js";
+import { wireMeeting } from "./meeting.js";
 import { askRematch, hearNothing, hearOther, hearRematch } from "./rematch.js";
 import { settings } from "./settings.js";
 import { MatchSocket } from "./socket.js";
@@ -379,6 +380,7 @@ function wire() {
   wireLeaving({ isInPlay, mode: data.mode, stay: introduceAgain, leave });
   hud.element("rematch").addEventListener("click", () => askRematch(data, (message) => socket.send(message)));
   hud.element("stopped-action").addEventListener("click", () => (tab.isHeld ? location.reload() : playHere(data.id)));
+  wireMeeting(data, { hasStarted: () => hasStarted, giveUp });
   wireMute();
   wireSharing(() => (view.state.phase === "over" ? view.state.score : data.score));
   addEventListener("online", () => socket.wake());
@@ -404,6 +406,14 @@ function introduceAgain() {
   hud.showPanel(null);
   introduce();
   hud.element("leave").focus();
+}
+
+/** For good, and at once: somebody else is met. Against the machine that counts for nothing. */
+function giveUp() {
+  isOver = true;
+  input.isEnabled = false;
+  remember(null);
+  socket.send({ t: "leave" });
 }
 
 /** The machine waits; a friend wins. */

@@ -217,6 +217,21 @@ async def test_who_leaves_loses_at_once(house: Any) -> None:
     assert len(house.saved) == 1
 
 
+async def test_who_gives_up_a_machine_leaves_no_result(house: Any) -> None:
+    """Somebody to play with was found meanwhile."""
+    await house.worker()
+    ada = await house.player(await house.match("ai")).join()
+    await house.clock.until(lambda: ada.happened("serve"))
+    ada.socket.say("leave")
+    await house.clock.advance(0.1)
+    await house.settle()
+
+    assert ada.socket.close_code == 1000
+    assert not house.saved
+    assert await house.directory.matches.get(ada.match_id) is None
+    assert (await house.directory.workers.alive())[0].matches == 0
+
+
 async def test_a_match_that_nobody_joined_leaves_no_result(house: Any) -> None:
     worker = await house.worker()
     ada = await house.player(await house.match()).join()

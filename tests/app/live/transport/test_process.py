@@ -45,6 +45,10 @@ class Site:
                 [sys.executable, str(MANAGE), "play", "--port", str(self.port)],
                 env=environment, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
+        self.forget()
+
+    def forget(self) -> None:
+        """From now on it is another visitor."""
         self._browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
 
     def wait_until_ready(self) -> None:
@@ -111,6 +115,39 @@ async def code_of_close(match: Any) -> int | None:
                 pass
     code: int | None = match.close_code
     return code
+
+
+async def test_two_visitors_meet_in_the_lobby_and_its_sockets_move_on_when_it_stops(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    try:
+        site.wait_until_ready()
+        async with contextlib.AsyncExitStack() as pages:
+            met = []
+            for _ in range(2):
+                site.forget()
+                place = await asyncio.to_thread(site.post, "/api/lobby", {})
+                page = await pages.enter_async_context(
+                    websockets.connect(f"ws://localhost:{site.port}{place['url']}", origin=site.base)
+                )
+                await page.send(json.dumps({"t": "hello", "protocol": 1, "token": place["token"]}))
+                await page.send(json.dumps({"t": "wait"}))
+                met.append(page)
+            matches = {(await until(page, "met"))["match"] for page in met}
+            assert len(matches) == 1
+            assert '"status": "live"' in await asyncio.to_thread(site.get, f"/api/matches/{matches.pop()}")
+            site.process.send_signal(signal.SIGTERM)
+            assert await code_of_close(met[0]) == 1012
+    finally:
+        end(site.process)
+
+
+async def until(page: Any, kind: str) -> dict[str, Any]:
+    """The next message of a kind."""
+    async with asyncio.timeout(30):
+        while True:
+            message: dict[str, Any] = json.loads(await page.recv())
+            if message["t"] == kind:
+                return message
 
 
 async def test_a_message_that_is_too_large_closes_with_1009(site: Site) -> None:
