@@ -42,10 +42,13 @@ def settings(programs, tmp_path):
     (data / "global").mkdir(parents=True)
     (data / "global/pg_control").write_text("old")
     (tmp_path / "state").mkdir()
+    (tmp_path / "pgbackrest").mkdir()
+    for name in ("pgbackrest.conf", "known_hosts", "id_ed25519"):
+        (tmp_path / "pgbackrest" / name).write_text(name)
     return programs.common.Settings(
         stanza="matchpoint", store="pong@backup", public_key="ssh-ed25519 AAAA", data=data, unit="postgresql@17-main",
         programs=tmp_path, port=5432, database="matchpoint", newest="", archive_command="pgbackrest archive-push %p",
-        full_days=7, state=tmp_path / "state", metrics=tmp_path / "backup.prom",
+        full_days=7, state=tmp_path / "state", metrics=tmp_path / "backup.prom", config=tmp_path / "pgbackrest",
     )  # fmt: skip
 
 
@@ -176,6 +179,19 @@ def test_a_store_that_refuses_is_told_with_the_key_to_let_in(programs, settings,
     monkeypatch.setattr(programs.backup, "pgbackrest", failing(programs))
     with pytest.raises(programs.common.RefusedError, match="ssh-ed25519 AAAA"):
         programs.backup.create(settings, "7")
+
+
+@pytest.mark.parametrize("name", ["pgbackrest.conf", "known_hosts", "id_ed25519"])
+def test_a_store_is_asked_again_when_the_way_into_it_is_another(programs, settings, store, monkeypatch, name):
+    """A deploy with a new key or passphrase ended well, and nothing was archived any more."""
+    monkeypatch.setattr(programs.backup, "system", lambda settings: "7")
+    monkeypatch.setattr(programs.backup, "ask", lambda settings, sql: settings.archive_command)
+    assert programs.backup.prepare(settings)["state"] == "ready"
+    monkeypatch.setattr(programs.backup, "pgbackrest", failing(programs))
+    assert programs.backup.prepare(settings)["state"] == "ready"  # asks nothing
+    (settings.config / name).write_text("another")
+    with pytest.raises(programs.common.RefusedError, match="ssh-ed25519 AAAA"):
+        programs.backup.prepare(settings)
 
 
 def test_a_standby_makes_no_backup(programs, settings, store, monkeypatch, capsys):

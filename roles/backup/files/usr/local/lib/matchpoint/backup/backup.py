@@ -37,7 +37,7 @@ def foreign(settings: Settings, own: str) -> str:
 def prepare(settings: Settings) -> dict[str, Any]:
     """Makes the stanza where there is none, and has PostgreSQL archive to it: {changed, state, message}.
 
-    The store is asked once for a cluster and a place; later runs look at what is remembered.
+    The store is asked once for a cluster, a place and a way in; later runs look at what is remembered.
     """
     settings.state.joinpath("metrics.prom").touch()
     detached.forget(settings)  # a playbook that has come so far has gone on from a restore
@@ -51,7 +51,7 @@ def prepare(settings: Settings) -> dict[str, Any]:
         return {"changed": changed, "state": "down", "message": f"PostgreSQL does not answer: {error}"}
     state = "standby"
     if not standby:
-        ready = [system(settings), settings.store]
+        ready = [system(settings), settings.store, settings.access]
         state = "ready"
         if common.remembered(settings).get("ready") != ready:
             message, is_new = create(settings, ready[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -48,11 +49,18 @@ class Settings:
     full_days: int
     state: Path
     metrics: Path  # what the node exporter reads
+    config: Path  # pgBackRest's: the way to the store, the key for it, and the passphrase
 
     @classmethod
     def read(cls) -> Settings:
         values = json.loads(SETTINGS.read_text())
-        return cls(**values | {name: Path(values[name]) for name in ("data", "programs", "state", "metrics")})
+        return cls(**values | {name: Path(values[name]) for name in ("data", "programs", "state", "metrics", "config")})
+
+    @property
+    def access(self) -> str:
+        """Another one when the way to the store, the key or the passphrase is another."""
+        names = ("pgbackrest.conf", "known_hosts", "id_ed25519")
+        return hashlib.sha256(b"".join((self.config / name).read_bytes() for name in names)).hexdigest()
 
     @property
     def scratch(self) -> Path:
