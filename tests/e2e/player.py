@@ -24,7 +24,8 @@ class KeyboardPlayer:
         page.on("websocket", self._socket_opened)
 
     def _socket_opened(self, socket: WebSocket) -> None:
-        socket.on("framereceived", self._frame)
+        if "/match/" in socket.url:  # and not of the lobby
+            socket.on("framereceived", self._frame)
 
     def _frame(self, payload: str | bytes) -> None:
         message = json.loads(payload)

@@ -83,12 +83,53 @@ def test_two_browsers_play_a_match_to_its_end(site: Lab, visitor: Visitor) -> No
     assert timeline == player.events, "the stored timeline is not what the player saw"
 
 
+def play_the_machine(page: Page, *, meet: bool = False) -> None:
+    page.goto("/")
+    page.get_by_label("Meet a player").set_checked(meet)
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(page).to_have_url(re.compile("/m/"))
+
+
+def test_two_strangers_press_play_and_meet(site: Lab, visitor: Visitor) -> None:
+    """Each plays the machine, they meet, and play a point; the machines' matches leave no result."""
+    ada = visitor().new_page()
+    bob = visitor(PHONE, has_touch=True, is_mobile=True, device_scale_factor=2).new_page()
+    players = KeyboardPlayer(ada), KeyboardPlayer(bob)
+
+    play_the_machine(ada, meet=True)
+    expect(ada.locator("#meeting")).to_contain_text(re.compile("Looking for a player: 0:0[1-9]"))
+    players[0].play(until="serve", within_s=30)
+    play_the_machine(bob, meet=True)
+    machines = [page.url for page in (ada, bob)]
+    for page, name in ((ada, "meeting"), (bob, "meeting-phone")):
+        expect(page.locator("#met")).to_contain_text("You meet")
+        picture(page, name)
+    for page, machine in zip((ada, bob), machines, strict=True):
+        expect(page).not_to_have_url(machine)
+    assert ada.url == bob.url
+
+    players[0].play(players[1], until="hit", within_s=60)
+    assert {player.side for player in players} == {0, 1}
+    players[0].play(until="point", within_s=90)
+    ids = [url.rstrip("/").rsplit("/", 1)[-1] for url in machines]
+    assert site.query(f"select to_json(count(*)) from matches_match where public_id in ('{ids[0]}', '{ids[1]}')") == 0
+
+
+def test_who_stops_looking_stays_with_the_machine(visitor: Visitor) -> None:
+    page = visitor().new_page()
+    play_the_machine(page, meet=True)
+    page.get_by_role("button", name="Stop looking").click()
+    expect(page.locator("#meeting")).to_be_hidden()
+    alone = page.url
+    page.reload()
+    expect(page.locator("#meeting")).to_be_hidden()
+    assert page.url == alone
+
+
 def test_guest_plays_the_machine_without_an_account(visitor: Visitor) -> None:
     page = visitor().new_page()
     player = KeyboardPlayer(page)
-    page.goto("/")
-    page.get_by_role("button", name="Play", exact=True).click()
-    expect(page).to_have_url(re.compile("/m/"))
+    play_the_machine(page)
     player.play(until="hit", within_s=60)
 
 
@@ -96,9 +137,7 @@ def test_player_comes_back_within_the_grace(visitor: Visitor) -> None:
     context = visitor()
     page = context.new_page()
     player = KeyboardPlayer(page)
-    page.goto("/")
-    page.get_by_role("button", name="Play", exact=True).click()
-    expect(page).to_have_url(re.compile("/m/"))
+    play_the_machine(page)
     player.play(until="serve", within_s=30)
     seen = len(player.events)
     page.reload()
