@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from live.clock import SECOND, Clock
-from live.directory import Directory, DirectoryError
+from live.directory import Directory, DirectoryError, Worker
 from live.protocol.socket import Refused
 from live.protocol.tokens import SeatClaim
 from lobby import metrics, protocol
@@ -33,6 +33,7 @@ IDENTITY_MAX: Final = 8
 STOP_S: Final = 1.0
 LEFT_EARLY_S: Final = 0.5  # before the end of the countdown
 TOGETHER_S: Final = 0.02  # in which others may begin to wait, for one beat
+SHOWN_MAX: Final = 5  # matches to watch, on a page
 AT_A_TIME: Final = 16  # half of the connections to the directory
 
 
@@ -262,10 +263,24 @@ class Hall:
         workers = await self._directory.workers.alive()
         takers = [worker for worker in workers if not worker.draining]
         is_full = bool(takers) and all(worker.is_full for worker in takers)
+        await self._tell_matches(workers)
         self._courts = "none" if not takers else "full" if is_full else "free"
         matches = sum(worker.matches for worker in workers)
         for session in self.sessions:
             session.tell(protocol.site(here=count, waiting=waiting, matches=matches, courts=self._courts))
+
+    async def _tell_matches(self, workers: Sequence[Worker]) -> None:
+        """What can be watched, for those who do not wait."""
+        looking = [session for session in self.sessions if session.waits_since is None]
+        if not looking:
+            return
+        watching = {match_id: count for worker in workers for match_id, count in worker.watched.items()}
+        shown = [
+            {"id": match.id, "names": match.names, "score": match.score, "watching": watching.get(match.id, 0)}
+            for match in (await self._queue.shown())[:SHOWN_MAX]
+        ]
+        for session in looking:
+            session.tell(protocol.courts(shown))
 
     async def make_pairs(self) -> None:
         """Let those meet who fit. A player who is in a pair by now, or has left, is in none of these."""

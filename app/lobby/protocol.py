@@ -86,6 +86,11 @@ def site(*, here: int, waiting: int, matches: int, courts: str) -> Frame:
     return _frame("site", here=here, waiting=waiting, matches=matches, courts=courts)
 
 
+def courts(matches: list[dict[str, Any]]) -> Frame:
+    """Matches to watch, the best first: `id`, `names` and `score` by side, and how many are `watching`."""
+    return _frame("courts", matches=matches)
+
+
 def you(state: str, waited_ms: int = 0) -> Frame:
     """`state`: `idle`, `waiting`, or `elsewhere`: another page of the same player waits instead."""
     return _frame("you", state=state, waited_ms=waited_ms)

@@ -5,6 +5,7 @@ Keys (values are JSON unless said otherwise):
     mp:lobby:ticket:<identity>  who waits (lobby.pairing.Ticket); lives 4 s, renewed by the process that has the socket
     mp:lobby:queue              sorted set of those identities by since when they wait (s)
     mp:lobby:met:<identity>     whom it met, and its ticket, which it gets back if the other does not come; lives 8 s
+    mp:lobby:matches            sorted set of the matches of those who met, by their mean rating
     mp:lobby:here               sorted set of identities with an open lobby by when that was last so (s)
     mp:lobby:leader             text, the process that makes the pairs; lives 1 s
 
@@ -12,14 +13,18 @@ A player has a ticket or has met somebody, never both: the same transaction take
 Transactions are WATCH/MULTI as in live.directory, so the in-process stand-in of `manage.py play` needs nothing special.
 """
 
+import json
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
 from redis.asyncio.client import Pipeline
 
-from live.directory.store import Store, begin, text_of, texts_of
+from live.directory import Damaged, Standing
+from live.directory.store import Store, begin, match_key, read_spec, readable, text_of, texts_of
+from live.records import UnknownSchema
 from lobby.pairing import Ticket
 
 TICKET_SECONDS: Final = 4
@@ -28,7 +33,10 @@ HERE_SECONDS: Final = 5.0
 LEADER_MS: Final = 1000
 LOOKED_AT: Final = 2000  # of the longest waiters, at a time
 
+SHOWN: Final = 30  # of the strongest matches, that are looked at
+
 QUEUE: Final = "mp:lobby:queue"
+MATCHES: Final = "mp:lobby:matches"
 HERE: Final = "mp:lobby:here"
 LEADER: Final = "mp:lobby:leader"
 
@@ -41,6 +49,14 @@ class Met(Struct, frozen=True):
     ticket: Ticket
     other: Ticket
     coming: bool = False
+
+
+class Shown(Struct, frozen=True):
+    """A match that others may watch. `score` is that of the last rally boundary."""
+
+    id: str
+    names: tuple[str, str]
+    score: tuple[int, int]
 
 
 T = TypeVar("T")
@@ -150,6 +166,7 @@ class Queue:
             begin(pipe)
             pipe.delete(*keys)
             pipe.zrem(QUEUE, *(ticket.identity for ticket in both))
+            pipe.zadd(MATCHES, {match: (one.strength + other.strength) / 2})
             for ticket, opponent in (both, both[::-1]):
                 _queue_met(pipe, Met(match, at, ticket, opponent))
             await pipe.execute()
@@ -201,6 +218,25 @@ class Queue:
             return True
 
         return await self._store.transaction(attempt)
+
+    async def shown(self) -> list[Shown]:
+        """The strongest matches of those who met and play; what is over, or never began, is forgotten."""
+        ids = cast("list[str]", await self._client.zrange(MATCHES, 0, SHOWN - 1, desc=True))
+        if not ids:
+            return []
+        parts = ("", "snapshot", "over")
+        texts = iter(await self._texts([match_key(match_id, part) for match_id in ids for part in parts]))
+        found, gone = [], []
+        for match_id, spec, header, over in zip(ids, texts, texts, texts, strict=True):
+            if not spec or over:
+                gone.append(match_id)
+            elif header:
+                with suppress(Damaged, UnknownSchema), readable("a match"):
+                    left, right = [player.name if player else "" for player in read_spec(spec).players]
+                    found.append(Shown(match_id, (left, right), Standing.from_header(json.loads(header)).score))
+        if gone:
+            await self._client.zrem(MATCHES, *gone)
+        return found
 
     async def lead(self, process: str) -> bool:
         """Whether `process` makes the pairs now. One that hung may think so as well; `pair` knows better."""

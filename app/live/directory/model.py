@@ -1,7 +1,7 @@
 """What the directory deals in: workers, seats, leases, and how a match finds its seat and its worker. No I/O."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -47,7 +47,8 @@ class Worker:
     """A worker that renews its key. `matches` counts those that it owns or was given in the last seconds.
 
     `schema` is the newest that it can read (live.records), `rules_version` that of the rules. A `reserve` gets matches
-    only from workers that drain, or when nobody else is there. `load` is the share of a core that it uses.
+    only from workers that drain, or when nobody else is there. `load` is the share of a core that it uses, `watched`
+    the number of those who watch, by match id, where there are any.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Worker:
     reserve: bool = False
     rules_version: int = 1
     load: float = 0.0
+    watched: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_full(self) -> bool:
@@ -75,6 +77,7 @@ class Worker:
             reserve=data.get("reserve", False),
             rules_version=data.get("rules_version", 1),
             load=data.get("load", 0.0),
+            watched=data.get("watched", {}),
         )
 
 

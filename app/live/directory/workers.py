@@ -80,10 +80,11 @@ class Workers:
         reserve: bool = False,
         run: str = "",
         load: float = 0.0,
+        watched: dict[str, int] | None = None,
     ) -> Beat:
         """Renew the worker and its leases. `owned` is match id -> epoch, `run` names this process among its likes.
 
-        `load` is the share of a core that it uses.
+        `load` is the share of a core that it uses, `watched` counts those who watch, by match id.
         """
         now = self._store.now()
         about = {
@@ -95,6 +96,7 @@ class Workers:
             "run": run,
             "pid": os.getpid(),
             "load": round(load, 2),
+            "watched": {match_id: count for match_id, count in (watched or {}).items() if count},
         }
         async with self._store.client.pipeline(transaction=False) as pipe:
             pipe.set(worker_key(name), dump(about), ex=WORKER_SECONDS)

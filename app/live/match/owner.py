@@ -67,6 +67,7 @@ class MatchOwner:
         self._after = self._course.after
         self._room = Room(spec, self._state.rules.grace_max, self._now)
         self._seats = self._room.seats
+        self.watchers = self._room.watchers
         self._course.sit_down(self._seats, spec)
         self._absence = Absence(
             self._seats,

@@ -28,7 +28,7 @@ class Room:
         left, right = spec.players
         self.seats = (Seat(0, left, LatencyMeter(grace_max)), Seat(1, right, LatencyMeter(grace_max)))
         self.expected: set[int] = set()  # sides that were here a moment ago, at another worker: on their way
-        self._watchers: set[Socket] = set()
+        self.watchers: set[Socket] = set()
         self._shared: tuple[str, int] | None = None  # the owner before, and the last version that both have told
         self._held: list[Frame] | None = None
         self._arriving: dict[Socket, tuple[int | None, int]] = {}  # side and version, while events are held
@@ -54,14 +54,14 @@ class Room:
 
     def audience(self) -> list[Socket]:
         """Every socket: players first."""
-        return [*(seat.socket for seat in self.seats if seat.socket is not None), *self._watchers]
+        return [*(seat.socket for seat in self.seats if seat.socket is not None), *self.watchers]
 
     def enter(self, socket: Socket, side: int | None, version: int) -> None:
         """Let a socket in. The newest socket of a player wins; `side` None watches. Refused with 4429."""
         if side is None:
-            if len(self._watchers) >= WATCHERS_MAX:
+            if len(self.watchers) >= WATCHERS_MAX:
                 raise Refused(4429, "too many watch this match")
-            self._watchers.add(socket)
+            self.watchers.add(socket)
             return
         seat = self.seats[side]
         self.expected.discard(side)
@@ -105,7 +105,7 @@ class Room:
     def leave(self, socket: Socket) -> Seat | None:
         """The socket is gone; answers with the seat that it leaves empty."""
         self._arriving.pop(socket, None)
-        self._watchers.discard(socket)
+        self.watchers.discard(socket)
         seat = self.seat_of(socket)
         if seat is not None:
             seat.socket = None

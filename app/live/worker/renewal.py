@@ -54,8 +54,11 @@ class Renewal:
         """Whether no other worker can have been given our matches: the leases have not been silent for too long."""
         return self._clock.now() - self._heard_at < WORKER_SECONDS * SECOND
 
-    async def beat(self, owned: dict[str, int], *, draining: bool) -> Beat | None:
-        """Renew the worker and the leases of `owned` (match id -> epoch); None when the directory does not answer."""
+    async def beat(self, owned: dict[str, int], *, draining: bool, watched: dict[str, int]) -> Beat | None:
+        """Renew the worker and the leases of `owned` (match id -> epoch); None when the directory does not answer.
+
+        `watched` counts those who watch, by match id.
+        """
         asked_at = self._clock.now()  # from then on at the latest it counts
         try:
             beat = await self._directory.workers.beat(
@@ -66,6 +69,7 @@ class Renewal:
                 owned=owned,
                 run=self.run,
                 load=self._load.measure(),
+                watched=watched,
             )
         except (RedisError, TimeoutError) as error:
             self.failed(error)

@@ -259,7 +259,8 @@ class Worker:
     async def beat(self) -> None:
         """Renew the worker and its leases, and let go of matches that another worker owns by now."""
         owned = {match_id: owner.epoch for match_id, owner in self._owners.items() if not owner.is_done}
-        beat = await self._renewal.beat(owned, draining=self.is_draining)
+        watched = {match_id: len(self._owners[match_id].watchers) for match_id in owned}
+        beat = await self._renewal.beat(owned, draining=self.is_draining, watched=watched)
         if beat is None:
             self._takeover.forget()
             return

@@ -27,6 +27,30 @@ const meet = /** @type {HTMLInputElement} */ (form.querySelector('[name="meet"]'
 meet.checked = wantsPlayers();
 meet.addEventListener("change", () => rememberWish(meet.checked));
 
+/** @param {import("./lobby.js").Courts} courts matches to watch */
+function showCourts({ matches }) {
+  const section = /** @type {HTMLElement} */ (document.getElementById("courts"));
+  const template = /** @type {HTMLTemplateElement} */ (section.querySelector("template"));
+  const rows = matches.map(({ id, names, score, watching }) => {
+    const row = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
+    const link = /** @type {HTMLAnchorElement} */ (row.querySelector("a"));
+    link.href = link.href.replace("ID", id);
+    const texts = { left: names[0], right: names[1], score: `${score[0]}–${score[1]}`, watching: "" };
+    if (watching > 0) {
+      texts.watching = (section.dataset.watching ?? "").replace("{watching}", String(watching));
+    }
+    for (const [name, text] of Object.entries(texts)) {
+      /** @type {HTMLElement} */ (row.querySelector(`[data-${name}]`)).textContent = text;
+    }
+    return row;
+  });
+  const list = /** @type {HTMLElement} */ (section.querySelector("ul"));
+  if (!list.contains(document.activeElement)) { // a list that changes under the keyboard loses its place
+    list.replaceChildren(...rows);
+  }
+  section.hidden = matches.length === 0;
+}
+
 /** Who is here; what that takes is fetched when this page is done. */
 async function showPresence() {
   const { Lobby } = await import("./lobby.js");
@@ -37,6 +61,7 @@ async function showPresence() {
       const numbers = /** @type {Record<string, number>} */ ({ here, looking, matches });
       presence.textContent = (presence.dataset.text ?? "").replace(/\{(\w+)\}/g, (_, key) => String(numbers[key]));
     },
+    courts: showCourts,
   }).start();
 }
 addEventListener("load", () => setTimeout(showPresence, PRESENCE_MS));

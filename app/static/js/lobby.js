@@ -13,12 +13,14 @@ const FLOOD_MS = 30000;
 
 /**
  * @typedef {{t: "site", here: number, waiting: number, matches: number, courts: "free" | "full" | "none" | "away"}} Site
+ * @typedef {{t: "courts", matches: {id: string, names: [string, string], score: [number, number], watching: number}[]}} Courts
  * @typedef {{t: "you", state: "idle" | "waiting" | "elsewhere", waited_ms: number}} You
  * @typedef {{t: "met", match: string, name: string, rating: number | null, rated: boolean, in_ms: number}} Met
  * @typedef {{t: "off", match: string}} Off
  *
  * @typedef {object} Listener
  * @property {(site: Site) => void} [site]
+ * @property {(courts: Courts) => void} [courts]
  * @property {(you: You) => void} [you]
  * @property {(met: Met) => void} [met]
  * @property {(off: Off) => void} [off]
@@ -130,6 +132,9 @@ export class Lobby {
         break;
       case "site":
         this.listener.site?.(message);
+        break;
+      case "courts":
+        this.listener.courts?.(message);
         break;
       case "you":
         if (message.state === "elsewhere") {

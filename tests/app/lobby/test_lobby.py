@@ -7,8 +7,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+import engine
 from live.directory.revocations import revoke
+from live.records import Checkpoint
 from lobby import hall as lobby_hall
 from lobby.hall import ADDRESS_MAX, IDENTITY_MAX
 from lobby.protocol import MESSAGE_BYTES, Claim, lobby_token
@@ -394,3 +397,43 @@ def test_tokens_hold_names_of_any_script() -> None:
     """As the first message must not be longer than a message may be."""
     token = lobby_token(Claim("u:12345678901", "\U0001f3d3" * 30, 1500.123456, "2001:db8:0:1::"))
     assert len(token) < MESSAGE_BYTES - 100
+
+
+async def test_matches_of_those_who_met_can_be_watched_the_strongest_first(lobby: Lobby) -> None:
+    looking = await lobby.come()
+    matches = []
+    for pair, rating in enumerate((1400.0, 1900.0)):
+        one, other = await lobby.wait(f"u:{pair}1", rating=rating), await lobby.wait(f"u:{pair}2", rating=rating)
+        matches.append(await lobby.meet(one, other))
+    await lobby.beat(1)
+    assert looking.heard("courts")[-1]["matches"] == [], "nobody plays yet"
+    for match in matches:
+        await begin(lobby, match, (2, 1))
+    owned = dict.fromkeys(matches, 1)
+    await lobby.directory.workers.beat(
+        "local-8101", release="dev", draining=False, owned=owned, watched={matches[0]: 4, matches[1]: 0}
+    )
+    await lobby.beat(1)
+    shown = looking.heard("courts")[-1]["matches"]
+    assert [(match["id"], match["score"], match["watching"]) for match in shown] == [
+        (matches[1], [2, 1], 0), (matches[0], [2, 1], 4),
+    ]  # fmt: skip
+    assert set(shown[1]["names"]) == {"U:01", "U:02"}
+
+    await lobby.store.set(f"mp:match:{matches[1]}:snapshot", "{")
+    await lobby.store.set(f"mp:match:{matches[0]}:over", "1")
+    await lobby.beat(1)
+    assert looking.heard("courts")[-1]["matches"] == []
+    await lobby.store.delete(f"mp:match:{matches[1]}")
+    await lobby.beat(1)
+    assert await lobby.store.zcard("mp:lobby:matches") == 0
+
+
+async def begin(lobby: Lobby, match: str, score: tuple[int, int]) -> None:
+    """The match has come to a rally boundary."""
+    await lobby.directory.matches.seat(match, identity="g:watcher", name="")
+    claim = await lobby.directory.leases.claim(match, worker="local-8101")
+    state = engine.state_to_json(structs.replace(engine.initial(), version=9, score=score))
+    moment = lobby.clock.wall()
+    checkpoint = Checkpoint(state, [], now=5, saved_at=moment, started_at=moment, away=(0, 0))
+    await lobby.directory.leases.checkpoint(match, epoch=claim.epoch, checkpoint=checkpoint)

@@ -265,6 +265,7 @@ async def test_a_third_person_watches_and_cannot_play(house: Any) -> None:
     ada, _ = await house.pair()
     eve = await house.player(ada.match_id, "g:eve").join()
     await house.clock.advance(1)
+    assert (await house.directory.workers.alive())[0].watched == {ada.match_id: 1}
     eve.move(80.0)
     eve.socket.say("leave")
     await house.clock.until(lambda: ada.is_over and eve.is_over)
