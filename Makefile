@@ -112,6 +112,18 @@ mailbox: python ## The mails, pages and heartbeats that the lab received
 console: python ## A tunnel to a console of the lab (NAME=prometheus, alertmanager or grafana)
 	@$(DRIVER) console $(NAME) $(if $(HOST),--host $(HOST))
 
+COMPOSE = $(RUN) python docker/compose/driver.py --project $(or $(PROJECT),matchpoint)
+.PHONY: compose-up compose-down compose image
+compose-up: lab-tools ## The site in containers, without a host, and a match through it (MONITORING=1: with Prometheus, Alertmanager, Grafana)
+	@docker/lab/bootstrap.sh compose
+	$(COMPOSE) up --address $(or $(ADDRESS),127.0.0.1) $(if $(filter 1,$(MONITORING)),--monitoring)
+compose-down: python ## Remove its containers (DATA=delete: and its data)
+	@$(COMPOSE) down --data "$(DATA)"
+compose: python ## docker compose about it (ARGS="logs web", ARGS=ps, ...)
+	@$(COMPOSE) run $(or $(ARGS),ps)
+image: lab-tools ## Only the image of the game, of this checkout
+	@$(COMPOSE) image
+
 ##@ Operate a site
 # What each does, and which settings it knows, stands in ansible/targets.py
 OPERATIONS := deploy preflight doctor test-alert gate verify silence silences rollback releases reboot add-host \
@@ -161,6 +173,11 @@ ci: test-tools lint-tools
 .PHONY: test-cluster
 test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted, killed and promoted while bots play on it (half an hour)
 	@$(TEST) tests/cluster --ignore tests/cluster/test_membership.py $(ARGS)
+
+.PHONY: test-compose
+test-compose: lab-tools ## The site in containers from nothing, read-only, a match through its nginx, monitoring, down (five minutes)
+	@docker/lab/bootstrap.sh compose
+	$(TEST) tests/compose $(ARGS)
 
 .PHONY: test-membership
 test-membership: ops-tools lab-tools ## An app host and a standby leave a cluster and join it again while bots play on it
@@ -213,7 +230,7 @@ lint: python lint-tools ## ruff, mypy, ansible-lint, yamllint, shellcheck, eslin
 	@$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy app
-	MYPYPATH=docker/lab $(RUN) mypy --strict docker/lab/*.py
+	MYPYPATH=docker/lab:ansible $(RUN) mypy --strict docker/lab/*.py docker/compose/driver.py
 	$(RUN) yamllint --strict .
 	$(RUN) ansible-lint --offline
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck

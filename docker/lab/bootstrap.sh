@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [ops] [lab] [rules] [node] [browser] [lint] [bench]`.
+# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [ops] [lab] [rules] [node] [browser] [lint] [bench] [compose]`.
 # Everything but distribution packages stays in the checkout.
 set -euo pipefail
 
@@ -89,7 +89,11 @@ for part in "${parts[@]}"; do
     browser) need chromium chromium; need certutil libnss3-tools ;;
     lint) need shellcheck shellcheck; need npm npm ;;
     bench) need gcc gcc; [ -f /usr/include/stdio.h ] || missing+=(libc6-dev); need npm npm; need redis-check-rdb redis-tools ;;
-    *) say "bootstrap.sh: no part named '$part'; there are python, ops, lab, rules, node, browser, lint, bench"; exit 2 ;;
+    compose)
+      # Ubuntu's docker-compose is of old; where it has the new one, that has another name
+      docker compose version >/dev/null 2>&1 ||
+        need docker-compose "$(apt-cache show docker-compose-v2 >/dev/null 2>&1 && echo docker-compose-v2 || echo docker-compose)" ;;
+    *) say "bootstrap.sh: no part named '$part'; there are python, ops, lab, rules, node, browser, lint, bench, compose"; exit 2 ;;
   esac
 done
 install_missing

@@ -20,19 +20,19 @@ PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
 
 def ensure(client: docker.DockerClient) -> tuple[str, str]:
     """The tags of the host and the world image, built unless images of the same recipes exist."""
-    host = f"matchpoint-lab/host:{_digest(HERE / 'host')}"
-    world = f"matchpoint-lab/world:{_digest(HERE / 'host', HERE / 'world')}"
-    if not _exists(client, host):
-        base = _base(client)
-        step(f"building the image of the lab hosts on {base}")
-        _build(client, HERE / "host", host, base)
-    if not _exists(client, world):
+    host = f"matchpoint-lab/host:{digest(HERE / 'host')}"
+    world = f"matchpoint-lab/world:{digest(HERE / 'host', HERE / 'world')}"
+    if not exists(client, host):
+        debian = base(client)
+        step(f"building the image of the lab hosts on {debian}")
+        build(client, HERE / "host", host, debian)
+    if not exists(client, world):
         step("building the image of `world` (ACME CA, mail relay, pager, SFTP store, package cache)")
-        _build(client, HERE / "world", world, host)
+        build(client, HERE / "world", world, host)
     return host, world
 
 
-def _digest(*directories: Path) -> str:
+def digest(*directories: Path) -> str:
     """Names an image after the files that it is made from, so that a changed recipe is a new image."""
     sha = hashlib.sha256()
     for directory in directories:
@@ -42,7 +42,8 @@ def _digest(*directories: Path) -> str:
     return sha.hexdigest()[:12]
 
 
-def _exists(client: docker.DockerClient, tag: str) -> bool:
+def exists(client: docker.DockerClient, tag: str) -> bool:
+    """Whether the engine has an image of this tag."""
     try:
         client.images.get(tag)
     except ImageNotFound:
@@ -50,12 +51,12 @@ def _exists(client: docker.DockerClient, tag: str) -> bool:
     return True
 
 
-def _base(client: docker.DockerClient) -> str:
+def base(client: docker.DockerClient) -> str:
     """Debian's own image where a registry answers, else one made from Debian's archive."""
-    if _exists(client, REGISTRY_IMAGE):
+    if exists(client, REGISTRY_IMAGE):
         return REGISTRY_IMAGE
     made = f"matchpoint-lab/debian:{RELEASE}"
-    if _exists(client, made):
+    if exists(client, made):
         return made
     step(f"fetching {REGISTRY_IMAGE}")
     try:
@@ -78,7 +79,8 @@ def _base(client: docker.DockerClient) -> str:
     return made
 
 
-def _build(client: docker.DockerClient, directory: Path, tag: str, base: str) -> None:
+def build(client: docker.DockerClient, directory: Path, tag: str, base: str) -> None:
+    """An image of a folder with a Dockerfile, on `base`."""
     proxies = {name: os.environ[name] for name in PROXY_VARIABLES if name in os.environ}
     try:
         client.images.build(

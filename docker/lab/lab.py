@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import docker
+
 import daemon
 import hosts
 import images
@@ -85,6 +87,11 @@ def command_down(args: argparse.Namespace) -> None:
         sys.stderr.write("No Docker engine answers: there is nothing to remove.\n")
         return
     hosts.down(hosts.Lab(client, args.lab, STATE / args.lab))
+    engine_leave(client)
+
+
+def engine_leave(client: docker.DockerClient) -> None:
+    """Leaves the machine as it was found, unless somebody still uses the engine."""
     with lock("engine", wait=False) as alone:  # somebody may be booting another lab
         if not alone or client.containers.list(all=True, filters={"label": hosts.LABEL}):
             return

@@ -21,13 +21,9 @@ HOST_NUMBERS = range(11, 251)  # within the /24; 1 is the machine's own end of t
 
 def create(client: docker.DockerClient, name: str, labels: dict[str, str]) -> Network:
     """A bridge whose packets fit the machine's own link: clouds often have an MTU below Ethernet's 1500."""
-    routes = list(_routes())
-    used = [IPv4Network(route["dst"]) for route in routes if route["dst"] != "default"]
-    for subnet in _candidates(name):
-        if any(subnet.overlaps(other) for other in used):
-            continue
+    options = {"com.docker.network.driver.mtu": str(_mtu(list(_routes())))}
+    for subnet in free(name):
         pool = IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))
-        options = {"com.docker.network.driver.mtu": str(_mtu(routes))}
         try:
             return client.networks.create(
                 name, driver="bridge", ipam=IPAMConfig(pool_configs=[pool]), options=options, labels=labels
@@ -39,6 +35,12 @@ def create(client: docker.DockerClient, name: str, labels: dict[str, str]) -> Ne
         f"The network '{name}' needs a /24 out of {' or '.join(RANGES)}, and all are in use: "
         "`docker network prune` frees those that no container uses."
     )
+
+
+def free(name: str) -> Iterator[IPv4Network]:
+    """Every /24 of the ranges that nothing on the machine uses, the one that belongs to the name first."""
+    used = [IPv4Network(route["dst"]) for route in _routes() if route["dst"] != "default"]
+    return (subnet for subnet in _candidates(name) if not any(subnet.overlaps(other) for other in used))
 
 
 def addresses(network: Network, containers: list[Container]) -> Iterator[str]:

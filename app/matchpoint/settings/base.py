@@ -62,6 +62,9 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
+# Static files by WhiteNoise, where no nginx has them: with the headers of security, before anything about visitors
+WITH_WHITENOISE = [*MIDDLEWARE[:3], "whitenoise.middleware.WhiteNoiseMiddleware", *MIDDLEWARE[3:]]
+
 ROOT_URLCONF = "matchpoint.urls"
 ASGI_APPLICATION = "matchpoint.asgi.application"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matchpoint.settings.base import *  # noqa: F403 - settings are inherited
-from matchpoint.settings.base import MIDDLEWARE, content_security_policy
+from matchpoint.settings.base import WITH_WHITENOISE, content_security_policy
 from matchpoint.settings.environment import APP_DIR, env
 
 DEBUG = False
@@ -39,7 +39,7 @@ CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.loc
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 # WhiteNoise straight from the sources, so that a changed file shows on reload.
-MIDDLEWARE = [*MIDDLEWARE[:3], "whitenoise.middleware.WhiteNoiseMiddleware", *MIDDLEWARE[3:]]
+MIDDLEWARE = WITH_WHITENOISE
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = True
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from matchpoint.settings.base import *  # noqa: F403 - settings are inherited
-from matchpoint.settings.base import content_security_policy
+from matchpoint.settings.base import WITH_WHITENOISE, content_security_policy
 from matchpoint.settings.environment import env, parsed, postgres, required
 
 DEBUG = False
@@ -26,6 +26,8 @@ EMAIL_URL = required("MATCHPOINT_EMAIL_URL", example="smtp://mail.example.com:25
 MATCHPOINT_ORIGIN = f"https://{DOMAIN}"
 STATE_DIR = Path(env.str("MATCHPOINT_STATE_DIR", default="/var/lib/matchpoint"))
 STATIC_ROOT = env.str("MATCHPOINT_STATIC_ROOT", default="/opt/matchpoint/current/static")
+if env.bool("MATCHPOINT_SERVE_STATIC", default=False):  # the image of the app; on hosts nginx has the files
+    MIDDLEWARE = WITH_WHITENOISE
 
 # Health probes ask this process directly: matchpoint.middleware.edge.
 ALLOWED_HOSTS = [DOMAIN, "localhost", "127.0.0.1", "[::1]"]
@@ -108,7 +110,8 @@ _email = parsed(
     "MATCHPOINT_EMAIL_URL",
     EMAIL_URL,
     parse=env.email_url_config,
-    schemes=("smtp", "smtps", "smtp+tls", "smtp+ssl"),
+    # consolemail: into the log, with the links that open accounts. For a trial; preflight lets no site have it
+    schemes=("smtp", "smtps", "smtp+tls", "smtp+ssl", "consolemail"),
     example="smtp://mail.example.com:25",
 )
 EMAIL_BACKEND = _email["EMAIL_BACKEND"]
