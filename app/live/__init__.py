@@ -2,7 +2,8 @@
 
 From below to above; a package knows those before it and none after it (tests/app/live/test_layers.py):
 
-    clock, metrics, records   time, numbers, and the values that everybody stores and sends
+    clock, metrics            time and numbers
+    events, records           the values that everybody stores and sends
     obituary                  what a dead worker's unit tells the directory: a program of its own
     protocol                  messages of the socket (each one declaration), seat tokens, the canary's permission
     match                     one match: its owner, its course in time, its seats, who is away, what a lag may cost

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, Self
 import engine
 from engine import UnknownSchema as UnknownSchema  # of these values as well
 from engine.ai import Level
+from live.events import Events
 
 SCHEMA: Final = 2  # the newest that is known here
 ID_ALPHABET: Final = string.ascii_letters + string.digits
@@ -199,7 +200,7 @@ class Checkpoint:
     """
 
     state: dict[str, Any]
-    timeline: list[dict[str, Any]]
+    timeline: Events
     now: int
     saved_at: datetime
     started_at: datetime
@@ -234,7 +235,7 @@ class Checkpoint:
         handover = data.get("handover")
         return cls(
             state=data["state"],
-            timeline=timeline,
+            timeline=Events.of(timeline),
             now=data["now"],
             saved_at=datetime.fromisoformat(data["saved_at"]),
             started_at=datetime.fromisoformat(data["started_at"]),

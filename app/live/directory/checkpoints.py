@@ -101,11 +101,12 @@ class Checkpoints:
     async def _call(self) -> None:
         await asyncio.sleep(self._tick_s)
         saves, self._due = [save for save in self._due if not save.answer.done()], []
-        keys, arguments = [], [str(MATCH_SECONDS)]
-        for save in saves:
-            keys += [match_key(save.match_id, part) for part in ("", "lease", "snapshot", "timeline")]
-            arguments += _arguments(save)
         try:
+            keys: list[str] = []
+            arguments: list[int | str | bytes] = [MATCH_SECONDS]
+            for save in saves:
+                keys += [match_key(save.match_id, part) for part in ("", "lease", "snapshot", "timeline")]
+                arguments += _arguments(save)
             answers = await cast("Awaitable[list[str | int]]", self._script(keys=keys, args=arguments))
         except Exception as error:
             for save in saves:
@@ -117,8 +118,7 @@ class Checkpoints:
                 save.answer.set_result(answer)
 
 
-def _arguments(save: Save) -> list[str]:
-    checkpoint = save.checkpoint
-    fresh = checkpoint.timeline[max(save.known, 0) :]
-    version = str(checkpoint.state["version"])
-    return [str(save.epoch), version, str(save.known), dump(checkpoint.header()), dump(fresh) if fresh else ""]
+def _arguments(save: Save) -> list[int | str | bytes]:
+    checkpoint, version = save.checkpoint, save.checkpoint.state["version"]
+    fresh = checkpoint.timeline.json(max(save.known, 0)) if version > save.known else b""
+    return [save.epoch, version, save.known, dump(checkpoint.header()), fresh]

@@ -123,10 +123,9 @@ def queue_checkpoint(pipe: Pipeline, match_id: str, checkpoint: Checkpoint, *, k
     """Queue the writes of a checkpoint. Only events after the stored version `known` travel; all, if that is -1."""
     if known < 0:
         pipe.delete(match_key(match_id, "timeline"))
-    fresh = checkpoint.timeline[max(known, 0) :]
     pipe.set(match_key(match_id, "snapshot"), dump(checkpoint.header()), ex=MATCH_SECONDS)
-    if fresh:
-        pipe.rpush(match_key(match_id, "timeline"), dump(fresh))
+    if len(checkpoint.timeline) > known:
+        pipe.rpush(match_key(match_id, "timeline"), checkpoint.timeline.json(max(known, 0)))
     for part in ("", "lease", "timeline"):
         pipe.expire(match_key(match_id, part), MATCH_SECONDS)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import engine
 from live import metrics
@@ -24,7 +24,7 @@ Events = tuple[engine.Event, ...]
 class Course:
     """The timeline of one match and the timers that go on with it.
 
-    `tell` gets events, and their JSON forms, as soon as they are decided; `follow` gets each of them after that, when
+    `tell` gets events, and the JSON of each, as soon as they are decided; `follow` gets each of them after that, when
     the ball is followed already. `crashed` hears of timers that raise.
     """
 
@@ -34,7 +34,7 @@ class Course:
         *,
         clock: Clock,
         rng: Callable[[], float],
-        tell: Callable[[Events, list[dict[str, Any]]], None],
+        tell: Callable[[Events, list[bytes]], None],
         follow: Callable[[engine.Event], None],
         crashed: Callable[[Exception], None],
     ) -> None:

@@ -6,7 +6,6 @@ own may hold these answers back as well, so the quota is refilled by what the ed
 more than that lives on what is in the bucket.
 """
 
-from collections import deque
 from itertools import pairwise
 from typing import Final
 
@@ -25,7 +24,7 @@ class LatencyMeter:
 
     def __init__(self, grace_max: int) -> None:
         self._grace_max = grace_max
-        self._one_way: deque[int] = deque(maxlen=SAMPLES)
+        self._one_way: list[int] = []
         self._quota = float(QUOTA_START * grace_max)
         self._refill = QUOTA_REFILL * grace_max
         self._grace = 0
@@ -40,6 +39,7 @@ class LatencyMeter:
             return
         self.rtt = rtt
         self._one_way.append(rtt // 2)
+        del self._one_way[:-SAMPLES]
         if len(self._one_way) >= SAMPLES_MIN:
             self._grace = min(self._spread() + MARGIN_US, self._grace_max)
 
@@ -60,6 +60,6 @@ class LatencyMeter:
 
     def _spread(self) -> int:
         """Ninth decile of the one-way times plus twice their mean step."""
-        times = list(self._one_way)
+        times = self._one_way
         steps = [abs(after - before) for before, after in pairwise(times)]
         return sorted(times)[len(times) * 9 // 10] + 2 * sum(steps) // len(steps)

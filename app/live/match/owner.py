@@ -7,7 +7,7 @@ world (checkpoints, results, the directory) goes through `Host`. All times are m
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import engine
 from live import metrics
@@ -146,7 +146,7 @@ class MatchOwner:
         if not codec.knows_rules(socket.protocol, self._state.rules):
             self._agree_on_rules(side)
         self._room.enter(socket, side, version)
-        self._room.welcome(socket, self.spec, self._state, self._course.timeline.events, version)
+        self._room.welcome(socket, self.spec, self._state, self._course.timeline.log, version)
         if side is not None:
             self._room.tell_presence(self._seats[side])
             if not self.is_parting:
@@ -159,7 +159,7 @@ class MatchOwner:
             raise Refused(4426, "the match is played by newer rules")
         self._course.begin_anew(engine.rules_of(1, self.spec.points))
         for other in self._room.audience():
-            self._room.welcome(other, self.spec, self._state, self._course.timeline.events, 0)
+            self._room.welcome(other, self.spec, self._state, self._course.timeline.log, 0)
 
     def detach(self, socket: Socket) -> None:
         """The socket is gone. A player's paddle stops; the rally goes on to its end."""
@@ -260,7 +260,7 @@ class MatchOwner:
             self._room.tell_presence(seat)
             self._pause_for(seat)
 
-    def _tell(self, events: tuple[engine.Event, ...], batch: list[dict[str, Any]]) -> None:
+    def _tell(self, events: tuple[engine.Event, ...], batch: list[bytes]) -> None:
         """Tell events. What decides a point is told when it cannot be lost any more."""
         if any(isinstance(event, engine.Point | engine.End) for event in events) and self.has_started:
             self._decided = self._state.version
@@ -276,7 +276,7 @@ class MatchOwner:
         elif isinstance(event, engine.Point) and not self.is_over:
             self._keep()
             self._serve_when_ready(SERVE_US)
-        if len(self._course.timeline.events) > TIMELINE_EVENTS:
+        if len(self._course.timeline.log) > TIMELINE_EVENTS:
             self._judge(None)
 
     def kept(self, version: int) -> None:

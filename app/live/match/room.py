@@ -2,9 +2,10 @@
 
 import secrets
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import engine
+from live.events import EventLog
 from live.match.latency import LatencyMeter
 from live.match.seat import Seat
 from live.protocol import codec
@@ -77,7 +78,7 @@ class Room:
         socket: Socket,
         spec: MatchSpec,
         state: engine.MatchState,
-        timeline: list[dict[str, Any]],
+        log: EventLog,
         version: int,
     ) -> None:
         """Bring a socket up to date: by the events that it missed if they are few, else by a key frame."""
@@ -96,7 +97,7 @@ class Room:
         )
         socket.send(frame)
         if resumes and version < state.version:
-            socket.send(codec.events(timeline[version:]))
+            socket.send(codec.events(log.encoded(version, len(log))))
         for other in self.seats:
             is_told = other is not seat or codec.tells_own_presence(socket.protocol)
             if is_told and other.player is not None and other.side not in self.expected:
@@ -131,8 +132,8 @@ class Room:
         for socket in self.audience():
             socket.send(frame)
 
-    def announce(self, events: list[dict[str, Any]]) -> None:
-        """Tell everybody of events, now or when those before them are told."""
+    def announce(self, events: list[bytes]) -> None:
+        """Tell everybody of encoded events, now or when those before them are told."""
         frame = codec.events(events)
         if self._held is None:
             self.broadcast(frame)

@@ -1,9 +1,9 @@
 """What has happened in a match: its state, the events that led there, and when play began."""
 
 from datetime import datetime
-from typing import Any
 
 import engine
+from live.events import EventLog, Events
 from live.records import Checkpoint, FinishedMatch, Handover, MatchSpec
 
 
@@ -12,7 +12,7 @@ class Timeline:
 
     def __init__(self, rules: engine.Rules) -> None:
         self.state = engine.initial(rules)
-        self.events: list[dict[str, Any]] = []
+        self.log = EventLog()
         self.started_at: datetime | None = None  # wall clock
 
     @classmethod
@@ -20,17 +20,19 @@ class Timeline:
         """The timeline that a checkpoint was made of."""
         timeline = cls(engine.RULES)
         timeline.state = engine.state_from_json(checkpoint.state)
-        timeline.events = list(checkpoint.timeline)
+        timeline.log = checkpoint.timeline.log()
         timeline.started_at = checkpoint.started_at
         return timeline
 
-    def add(self, events: tuple[engine.Event, ...]) -> list[dict[str, Any]]:
-        """Fold events; answers with their JSON form."""
+    @property
+    def events(self) -> Events:
+        return Events(self.log, len(self.log))
+
+    def add(self, events: tuple[engine.Event, ...]) -> list[bytes]:
+        """Fold events; answers with the JSON of each."""
         for event in events:
             self.state = engine.apply(self.state, event)
-        batch = [engine.event_to_json(event) for event in events]
-        self.events += batch
-        return batch
+        return [self.log.add(engine.event_to_json(event)) for event in events]
 
     def checkpoint(
         self, *, owner: str, now: int, wall: datetime, away: tuple[int, int], handover: Handover | None = None
@@ -40,7 +42,7 @@ class Timeline:
             return None
         return Checkpoint(
             state=engine.state_to_json(self.state),
-            timeline=list(self.events),
+            timeline=self.events,
             now=now,
             saved_at=wall,
             started_at=self.started_at,
@@ -54,7 +56,8 @@ class Timeline:
         state = self.state
         if self.started_at is None or spec.is_probe or (spec.mode == "ai" and state.reason == "forfeit"):
             return None
-        first = next((event["t"] for event in self.events if event["k"] == "serve"), state.t)
+        events = self.events[:]
+        first = next((event["t"] for event in events if event["k"] == "serve"), state.t)
         return FinishedMatch(
             spec=spec,
             started_at=self.started_at,
@@ -64,7 +67,7 @@ class Timeline:
             reason=state.reason or "",
             score=state.score,
             rules_version=state.rules.version,
-            timeline=list(self.events),
+            timeline=events,
         )
 
 

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from engine import MatchState, Rules, rules_to_json, state_to_json
 from live import metrics
+from live.events import array
 from live.protocol.socket import Frame, Refused, Socket
 from live.records import Players
 
@@ -257,9 +258,9 @@ def welcome(
     )
 
 
-def events(batch: list[dict[str, Any]]) -> Frame:
-    """Events in order of `v`, as the timeline keeps them."""
-    return _frame("ev", e=batch)
+def events(batch: list[bytes]) -> Frame:
+    """Events in order of `v`, encoded as the timeline keeps them."""
+    return Frame("ev", b'{"t":"ev","e":' + array(batch) + b"}")
 
 
 def pong(c: float, s: int) -> Frame:

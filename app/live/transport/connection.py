@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -51,6 +50,8 @@ _sent: Final = {name: metrics.ws_messages.labels(CONSUMER, "out", name) for name
 class Budget:
     """A token bucket over messages of one socket, on a clock in µs: `burst` at once, `rate` a second."""
 
+    __slots__ = ("_burst", "_clock", "_filled_at", "_rate", "_tokens")
+
     def __init__(self, clock: Callable[[], int], *, burst: int = INPUT_BURST, rate: int = INPUT_RATE) -> None:
         self._clock = clock
         self._burst = burst
@@ -76,13 +77,18 @@ class Connection:
     `rtt` answers with the last round trip (µs) that the server itself has measured, or None.
     """
 
+    __slots__ = (
+        "_clock", "_close_code", "_queue", "_queued_bytes", "_send", "_wakeup", "_wire", "_writer", "budget",
+        "identity", "line_rtt", "on_close", "protocol", "rtt", "seen_at", "told_by", "waited",
+    )  # fmt: skip
+
     def __init__(self, send: AsgiSend, clock: Clock, rtt: Callable[[], int | None], wire: Wire | None = None) -> None:
         self._send = send
         self._clock = clock
         self._wire = wire
-        self._queue: deque[bytes] = deque()
+        self._queue: list[bytes] = []  # a deque of nothing takes 760 bytes, and this is empty as a rule
         self._queued_bytes = 0
-        self._wakeup = asyncio.Event()
+        self._wakeup: asyncio.Event | None = None
         self._writer: asyncio.Task[None] | None = None
         self._close_code: int | None = None
         self.rtt = rtt
@@ -95,7 +101,8 @@ class Connection:
         self.told_by = ""  # the owner whose events the client holds
         self.waited = 0
         if wire is None:
-            self._writer = asyncio.create_task(self._write(), name="match-socket-writer")
+            self._wakeup = asyncio.Event()
+            self._writer = asyncio.create_task(self._write(self._wakeup), name="match-socket-writer")
             self._writer.add_done_callback(_report)
         else:
             wire.on_room = partial(self._write_on, wire)
@@ -131,7 +138,7 @@ class Connection:
                 return
             self._queue.append(frame.data)
             self._queued_bytes += len(frame.data)
-            self._wakeup.set()
+            self._wake()
         _sent[frame.name].inc()
 
     def refuse(self, refused: Refused) -> None:
@@ -144,12 +151,16 @@ class Connection:
         if self.closing:
             return
         self._close_code = code
-        self._wakeup.set()
+        self._wake()
         asyncio.get_running_loop().call_soon(lambda: self.on_close())
         if self._wire is not None and not self._queue:
             self._wire.serverClose(code)
         else:
             self._clock.call_at(self._clock.now() + CLOSE_US, self._stop_writing)
+
+    def _wake(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup.set()
 
     def _stop_writing(self) -> None:
         if self._writer is not None:
@@ -161,18 +172,18 @@ class Connection:
     def _write_on(self, wire: Wire) -> None:
         """The wire has room again."""
         while self._queue and wire.write(self._queue[0]):
-            self._queued_bytes -= len(self._queue.popleft())
+            self._queued_bytes -= len(self._queue.pop(0))
         if self._close_code is not None and not self._queue:
             wire.serverClose(self._close_code)
 
-    async def _write(self) -> None:
+    async def _write(self, wakeup: asyncio.Event) -> None:
         try:
             while self._queue or not self.closing:
                 if not self._queue:
-                    self._wakeup.clear()
-                    await self._wakeup.wait()
+                    wakeup.clear()
+                    await wakeup.wait()
                     continue
-                frame = self._queue.popleft()
+                frame = self._queue.pop(0)
                 self._queued_bytes -= len(frame)
                 await self._send({"type": "websocket.send", "text": frame.decode()})
         finally:

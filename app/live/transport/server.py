@@ -20,7 +20,7 @@ from live.protocol import codec
 from live.protocol.codec import MESSAGE_BYTES
 from live.transport.connection import Budget
 from live.transport.socket import INBOUND_MAX, RTT_EXTENSION, WIRE_EXTENSION
-from live.transport.wire import Wire
+from live.transport.wire import Wire, with_options
 
 FRAME_BYTES: Final = 4096
 ACCEPTS: Final = 2  # connections in each
@@ -179,6 +179,8 @@ class Server(DaphneServer):  # type: ignore[misc]  # Daphne has no types
 
     def listen_success(self, port: Any) -> None:
         self._ports.append(port)
+        if self.ws_factory.protocol is MatchpointProtocol:
+            self.ws_factory.protocol = with_options(MatchpointProtocol, self.ws_factory)
         if self._is_paced:
             pace(port)
         super().listen_success(port)

@@ -68,6 +68,8 @@ async def match_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
 class _Socket:
     """One WebSocket after its handshake."""
 
+    __slots__ = ("_connection", "_is_doubted", "_owner", "_receive", "_scope", "_wire", "_worker")
+
     def __init__(self, scope: Scope, receive: Receive, send: AsgiSend, worker: Worker) -> None:
         self._scope = scope
         self._receive = receive
@@ -94,6 +96,7 @@ class _Socket:
                 connection.refuse(refused)
             if self._wire is not None:
                 is_handed_on = True
+                del self._scope, self._receive  # of the handshake, and some kB
                 self._wire.listen(self._hear, self._end)
                 return
             while True:

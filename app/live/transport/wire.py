@@ -23,6 +23,8 @@ PING_TAG: Final = b"rtt "
 OF_TWISTED: Final = ("socket", "dataBuffer", "_tempDataLen", "TLS")  # of a tcp.Server
 OF_AUTOBAHN: Final = ("state", "data", "current_frame", "inside_message", "autoPingPending")  # of a WebSocketProtocol
 OF_DAPHNE: Final = ("application_queue", "last_ping")  # of its WebSocketProtocol
+# Of a handshake that is over, of both: some kB a socket that nobody reads again
+REMAINS: Final = ("clean_headers", "http_headers", "http_request_data", "http_response_data", "application_deferred")
 READ_BYTES: Final = 4096
 WAITED_MAX_NS: Final = 500_000_000  # beyond it the wall clock was set, and nobody waited
 SHORT: Final = 126  # bytes from which on a frame has a longer head
@@ -44,6 +46,28 @@ def frame(message: bytes) -> bytes:
     if size < 1 << 16:
         return struct.pack(">BBH", _TEXT, 126, size) + message
     return struct.pack(">BBQ", _TEXT, 127, size) + message
+
+
+def with_options(kind: Any, factory: Any) -> Any:
+    """The WebSocketProtocol `kind` with the options of its factory, once for all sockets.
+
+    Autobahn copies them to every instance, 29 of them, and formats them for a log that nobody keeps.
+    """
+    options = {name: getattr(factory, name) for name in getattr(kind, "CONFIG_ATTRS", ())}
+    methods = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
+    return type(kind.__name__, (kind,), {**methods, "CONFIG_ATTRS": ()})
+
+
+class _Nowhere:
+    """Daphne's queue of a socket whose messages go another way: what is put there is heard already."""
+
+    def qsize(self) -> int:
+        return 0
+
+    def put_nowait(self, message: dict[str, Any]) -> None: ...
+
+
+_nowhere: Final = _Nowhere()
 
 
 class Wire:
@@ -69,6 +93,8 @@ class Wire:
     inside_message: bool
     autoPingPending: Any
     application_queue: Any
+    request: Any
+    send_queue: Any
     sendPing: Callable[[bytes], None]
 
     @property
@@ -96,6 +122,10 @@ class Wire:
                 self._end()
                 return
             hear(message.get("text"), 0)
+        self.application_queue = _nowhere
+        for name in REMAINS:
+            setattr(self, name, None)
+        self.request.headers = self.send_queue = ()
 
     def write(self, message: bytes) -> bool:
         """Send a text message now. False: there is no room; nothing was sent, and `on_room` will be called.

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as ValkeyConnectionError
 import engine
 from accounts.models import User
 from live import directory
+from live.events import Events
 from live.protocol.canary import permission
 from live.protocol.tokens import seat_token_read
 from live.records import SCHEMA, Checkpoint, FinishedMatch, MatchSpec
@@ -270,7 +271,7 @@ def test_a_match_whose_result_waits_for_the_database_is_over_and_to_be_found(cli
         structs.replace(engine.initial(), version=9, phase="over", score=(3, 1), winner=0, reason="score")
     )
     moment = datetime(2026, 3, 1, 20, tzinfo=UTC)
-    checkpoint = Checkpoint(state, [], now=5, saved_at=moment, started_at=moment, away=(0, 0))
+    checkpoint = Checkpoint(state, Events.of([]), now=5, saved_at=moment, started_at=moment, away=(0, 0))
 
     async def wait(stored: directory.Directory) -> None:
         claim = await stored.leases.claim(match_id, worker=worker)

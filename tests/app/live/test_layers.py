@@ -4,7 +4,19 @@ import ast
 from pathlib import Path
 
 LIVE = Path(__file__).parents[3] / "app/live"
-ORDER = ("clock", "metrics", "records", "obituary", "protocol", "match", "directory", "worker", "transport", "bot")
+ORDER = (
+    "clock",
+    "metrics",
+    "events",
+    "records",
+    "obituary",
+    "protocol",
+    "match",
+    "directory",
+    "worker",
+    "transport",
+    "bot",
+)
 LINES_MAX = 400
 
 

@@ -5,8 +5,9 @@ from itertools import product
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, generate_latest
 
+from live.metrics import LoopCounter, LoopHistogram
 from live.protocol.tokens import SeatClaim
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
 from live.transport import socket as live_socket
@@ -110,6 +111,25 @@ async def test_a_fault_of_ours_at_the_door_counts_as_an_error(house: Any, monkey
 def test_the_objective_of_the_latency_is_a_bucket() -> None:
     for name in ("input_broadcast", "event_loop_lag"):
         assert REGISTRY.get_sample_value(f"matchpoint_{name}_seconds_bucket", {"le": "0.05"}) is not None
+
+
+def test_what_is_counted_without_locks_reads_as_other_metrics_do() -> None:
+    counter = LoopCounter("matchpoint_spoons_total", "Spoons.", ["size"])
+    histogram = LoopHistogram("matchpoint_spoon_seconds", "Spoons in time.", buckets=(0.5, 1.0))
+    try:
+        for size in ("small", "large", "small"):
+            counter.labels(size).inc()
+        for seconds in (0.25, 0.5, 0.75, 8):
+            histogram.observe(seconds)
+        text = generate_latest().decode()
+        assert value("matchpoint_spoons_total", size="small") == 2
+        buckets = [value("matchpoint_spoon_seconds_bucket", le=bound) for bound in ("0.5", "1.0", "+Inf")]
+        assert buckets == [2, 3, 4]
+        assert (value("matchpoint_spoon_seconds_count"), value("matchpoint_spoon_seconds_sum")) == (4, 9.5)
+        assert "# TYPE matchpoint_spoons_total counter" in text
+    finally:
+        REGISTRY.unregister(counter)
+        REGISTRY.unregister(histogram)
 
 
 def test_label_sets_exist_before_the_first_event() -> None:

@@ -35,7 +35,9 @@ async def stored(house: Any, match_id: str) -> list[Any]:
 
 
 def earlier(checkpoint: Checkpoint, version: int) -> Checkpoint:
-    return replace(checkpoint, state={**checkpoint.state, "version": version}, timeline=checkpoint.timeline[:version])
+    return replace(
+        checkpoint, state={**checkpoint.state, "version": version}, timeline=checkpoint.timeline.upto(version)
+    )
 
 
 async def test_what_is_wrong_with_one_is_no_matter_for_the_others(

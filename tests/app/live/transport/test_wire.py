@@ -12,6 +12,7 @@ import pytest
 from daphne.ws_protocol import WebSocketFactory
 from twisted.internet import main, tcp
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from live.transport import wire
 from live.transport.connection import INPUT_BURST
@@ -321,6 +322,32 @@ def test_frames_that_are_no_messages_count_as_such(line: Line, frame: bytes, is_
     answer = line.hears()
     assert answer.endswith(struct.pack(">BBH", CLOSE, 2, 4429))
     assert answer.count(b'"code":4429') == 1
+
+
+def test_options_stand_on_the_class_and_are_those_of_the_factory() -> None:
+    """Autobahn copies them to each socket; an upgrade that does otherwise would leave sockets without limits."""
+    factory = WebSocketFactory(Daphne())
+    factory.setProtocolOptions(maxMessagePayloadSize=1024, failByDrop=False)
+    assert {"maxMessagePayloadSize", "maxFramePayloadSize", "failByDrop"} <= set(MatchpointProtocol.CONFIG_ATTRS)
+    kind = wire.with_options(MatchpointProtocol, factory)
+    factory.protocol = kind
+    protocol = factory.buildProtocol(None)
+    for name in MatchpointProtocol.CONFIG_ATTRS:
+        assert getattr(protocol, name) == getattr(factory, name), name
+    assert protocol.maxMessagePayloadSize == 1024
+    assert not set(kind.CONFIG_ATTRS)
+
+
+def test_nothing_of_the_handshake_is_kept(line: Line) -> None:
+    """It was 13 kB a socket. Afterwards the socket still closes as it should."""
+    line.listen()
+    held = {name: getattr(line.protocol, name) for name in (*wire.REMAINS, "send_queue")}
+    assert not any(held.values()), held
+    assert not line.protocol.request.headers
+    line.protocol.serverClose(1012)
+    assert code_of(line.hears()) == 1012
+    line.protocol.connectionLost(Failure(main.CONNECTION_DONE))
+    assert line.is_gone
 
 
 def test_many_who_come_at_once_are_let_in_a_few_at_a_time() -> None:
