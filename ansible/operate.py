@@ -145,11 +145,20 @@ def inventory(text: str, lab: str) -> str:
     return str(path)
 
 
+def done(name: str, target: Target, settings: Mapping[str, Any]) -> str:
+    """The command for the audit trail: with the consents that it was given, and the reason."""
+    said = [f"{each}={settings[each]}" for each in (*target.texts, "LIMIT", "TAGS") if settings.get(each)]
+    said += [f"{each}=1" for each in (*target.switches, "UNLOCK") if settings.get(each)]
+    reason = f" ({settings['REASON']})" if settings["REASON"] else ""
+    return f"{shlex.join(['make', name, *said])}{reason}"
+
+
 def prepare(name: str, target: Target, settings: Mapping[str, Any]) -> None:
     """Sets the environment of what is run. Raises Refusal for an unknown strategy."""
     os.environ["PATH"] = f"{PLAYBOOK.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     os.environ.setdefault("ANSIBLE_CONFIG", str(HERE / "ansible.cfg"))
     os.environ["MATCHPOINT_REASON"] = settings["REASON"] or f"make {name}"
+    os.environ["MATCHPOINT_DONE"] = done(name, target, settings)
     os.environ["MATCHPOINT_UNLOCK"] = "1" if settings["UNLOCK"] else ""
     os.environ["ANSIBLE_HOST_PATTERN_MISMATCH"] = "ignore"  # of plays for groups that a site has not; LIMIT is checked
     if settings["CHECK"] and not target.reads:

@@ -9,7 +9,7 @@ class EntryAdmin(ReadOnly, admin.ModelAdmin):
     """The audit trail, to be searched by account, address and what was done."""
 
     list_display = ["at", "kind", "name", "address", "what"]
-    list_filter = ["kind", "at"]
+    list_filter = ["kind", "on_staff", "at"]
     search_fields = ["name", "=address", "what"]
     date_hierarchy = "at"
     show_full_result_count = False

@@ -20,6 +20,7 @@ class Entry(models.Model):
         FACTOR_FAILED = "factor-failed", _("second factor failed")
         STAFF = "staff", _("staff action")
         SILENCE = "silence", _("silence")
+        DEPLOY = "deploy", _("deploy")
 
     at = models.DateTimeField(_("at"), default=timezone.now)
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
@@ -27,12 +28,14 @@ class Entry(models.Model):
     name = models.CharField(_("account"), max_length=150, blank=True)
     address = models.GenericIPAddressField(_("address"), null=True)
     what = models.TextField(_("what"), blank=True)
+    on_staff = models.BooleanField(_("changes staff"), default=False, db_default=False)
 
     class Meta:
         ordering = ["-pk"]
         indexes = [
             models.Index(fields=["at"], name="audit_entry_at"),
             models.Index(fields=["user_pk", "at"], name="audit_entry_user"),
+            models.Index(fields=["at"], name="audit_entry_staff", condition=models.Q(on_staff=True)),
         ]
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit entries")

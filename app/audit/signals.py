@@ -5,11 +5,13 @@ from typing import Any
 
 from allauth.account import signals as account
 from allauth.account.models import EmailAddress
+from allauth.core import context
 from allauth.mfa import signals as mfa
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount import signals as social
 from allauth.socialaccount.models import SocialAccount, SocialLogin
 from django.contrib.admin.models import LogEntry, LogEntryManager
+from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
 from django.db.models.signals import post_save
@@ -21,6 +23,7 @@ from audit.models import Entry
 from audit.services import note
 
 Kind = Entry.Kind
+_ROLES = ("Staff status", "Superuser status")  # as the admin writes them in every language
 
 
 def _noted(kind: Entry.Kind, what: str = "") -> Callable[..., None]:
@@ -70,7 +73,16 @@ def _staff_action(sender: Any, instance: LogEntry, created: bool, **kwargs: Any)
     if created:
         verb = instance.get_action_flag_display()
         what = f"{verb}: {instance.content_type} {instance.object_repr}. {instance.get_change_message()}"
-        note(Kind.STAFF, user=instance.user, request=None, what=what)
+        note(Kind.STAFF, user=instance.user, request=context.request, what=what, on_staff=_concerns_staff(instance))
+
+
+def _concerns_staff(entry: LogEntry) -> bool:
+    """Whether the page changed who is staff, what they may do, or what opens the account of one."""
+    model = entry.content_type.model_class() if entry.content_type else None
+    if model is Group or (model is User and any(word in entry.change_message for word in _ROLES)):
+        return True
+    changed: Any = entry.get_edited_object() if model in (User, Authenticator, EmailAddress, SocialAccount) else None
+    return bool(getattr(changed, "user", changed).is_staff) if changed else False
 
 
 @transaction.atomic

@@ -137,8 +137,10 @@ class _Process:
         probe.check_add("draining", self._check_draining)
         if self._role != "live":
             from accounts.mail import sender_start
+            from audit.services import watch_start
 
             sender_start()
+            watch_start()
             self._open_lobby(server)
         if self._role == "web":
             return

@@ -273,7 +273,7 @@ DJANGO = [
         "Logins",
         increases(WEB, ("matchpoint_auth_attempts_total", "{{result}}"), over="5m", by="result"),
         "Attempts to log in, in 5 minutes. Bad: many failures: somebody guesses passwords; refused: slowed down. "
-        "Watched by LoginsFailing.",
+        "Watched by LoginsFailing; StaffChanged looks at whose.",
         colors={"success": GREEN, "failure": RED},
         width=12,
     ),

@@ -232,3 +232,49 @@ def test_prompts_reach_the_terminal(here: Path) -> None:
 
 def has_echo(terminal: int) -> bool:
     return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
+def note(folder: Path, program: str, **variables: object) -> CompletedProcess[str]:
+    """What `tasks/note.yml` does with a program on a host, in the way of a playbook."""
+    (folder / "manage").write_text(f"#!/bin/sh\n{program}\n")
+    (folder / "manage").chmod(0o755)
+    said = {"note_kind": "deploy", "note_what": "make deploy BREAKING=1", "note_program": str(folder / "manage")}
+    said |= {"tiers": {"app": ["here"]}, "gone": [], "ansible_connection": "local", "ansible_become": False} | variables
+    task = {"ansible.builtin.include_tasks": str(ANSIBLE / "tasks/note.yml")}
+    (folder / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+    environment = ENVIRONMENT | {"ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_STRATEGY": "linear"}
+    playbook = [
+        Path(sys.executable).with_name("ansible-playbook"),
+        "-i",
+        "here,",
+        "-e",
+        yaml.safe_dump(said, default_flow_style=True, width=9999),
+    ]
+    return run([*playbook, folder / "play.yml"], env=environment | {"COLUMNS": "9999"})
+
+
+def test_what_was_done_is_written_down_by_the_site_itself(tmp_path: Path) -> None:
+    done = note(tmp_path, f"printf '%s\\n' \"$@\" > {tmp_path}/said")
+    assert done.returncode == 0, done.stdout
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said[:2] == ["audit_note", "deploy"]
+    assert re.fullmatch(r"--who=\S+@\S+", said[2])
+    assert said[3:] == ["make deploy BREAKING=1"]
+
+
+@pytest.mark.parametrize("hosts", [["here"], []])
+def test_what_cannot_be_written_down_is_said_and_ends_nothing(tmp_path: Path, hosts: list[str]) -> None:
+    done = note(tmp_path, "echo 'the database is away' >&2; exit 1", tiers={"app": hosts})
+    assert done.returncode == 0, done.stdout
+    assert ("does not know" in done.stdout) is bool(hosts)
+    assert ("the database is away" in " ".join(done.stdout.split())) is bool(hosts)
+
+
+def test_the_entry_names_the_consents_that_were_given(program: ModuleType) -> None:
+    settings = {"NEW_DATABASE": True, "TAKE_OVER": False, "LIMIT": "app1", "REASON": "a new disk", "UNLOCK": ""}
+    told = program.done("deploy", program.TARGETS["deploy"], settings)
+    assert told == "make deploy LIMIT=app1 NEW_DATABASE=1 (a new disk)"
+    told = program.done(
+        "restore", program.TARGETS["restore"], {"CONFIRM": "a.example.com", "TIME": "2026-11-28 12:00:00", "REASON": ""}
+    )
+    assert told == "make restore CONFIRM=a.example.com 'TIME=2026-11-28 12:00:00'"

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
+from prometheus_client import REGISTRY
 
 from accounts.models import User
 from audit.models import Entry
+from audit.services import staff_changed_look
 from live.records import FinishedMatch
 from matches.models import Seat
 from matches.services import match_finish
@@ -159,3 +162,54 @@ def test_a_wrong_code_is_noted(client: Client, owner: User) -> None:
     log_in(client)
     client.post("/accounts/2fa/authenticate/", {"code": "000000"})
     assert [kind for kind, *_ in noted()] == ["factor-failed"]
+
+
+def changed_at() -> float:
+    staff_changed_look()
+    return REGISTRY.get_sample_value("matchpoint_staff_changed_timestamp_seconds") or 0
+
+
+def test_every_change_of_a_staff_account_is_told_to_the_monitoring(
+    staff: Client, owner: User, make_user: Callable[..., User]
+) -> None:
+    grace, bob = User.objects.get(username="grace"), make_user("bob")
+    Entry.objects.all().delete()
+    assert changed_at() == 0
+    TOTP.activate(bob, SECRET)
+    group = Group.objects.create(name="on call")
+    page = f"/admin/accounts/user/{bob.pk}/change/"
+    form = {"username": "bob", "is_active": "on"}
+    passwords = {"password1": "a better horse 43", "password2": "a better horse 43"}
+    for path, fields, counts in (
+        (page, form | {"display_name": "Bobby"}, False),
+        (f"/admin/accounts/user/{bob.pk}/password/", passwords, False),
+        (page, form | {"is_staff": "on"}, True),
+        (f"/admin/accounts/user/{bob.pk}/password/", passwords | {"password2": "a better horse 43"}, True),
+        (f"/admin/mfa/authenticator/{Authenticator.objects.get(user=bob).pk}/delete/", {"post": "yes"}, True),
+        (page, form, True),  # and no more staff
+        (f"/admin/auth/group/{group.pk}/change/", {"name": "off call"}, True),
+    ):
+        Entry.objects.all().delete()
+        response = staff.post(path, fields)
+        assert response.status_code == 302, response.context["errors"]
+        assert Entry.objects.filter(name="grace", address="127.0.0.1").exists()
+        assert (changed_at() > 0) is counts, (path, fields)
+    Entry.objects.all().delete()
+    staff.post("/accounts/password/change/", {"oldpassword": PASSWORD, **passwords})
+    assert changed_at() > 0
+    grace.refresh_from_db()
+    assert grace.check_password(passwords["password1"])
+    Entry.objects.all().delete()
+    log_in(Client(), password="a wrong horse")
+    assert changed_at() == 0
+    call_command("create_staff", username="zoe", email="zoe@example.com", stdout=StringIO())
+    assert changed_at() > 0
+
+
+def test_what_operators_do_is_noted_with_who_they_are() -> None:
+    call_command("audit_note", "deploy", "make deploy BREAKING=1", "--who", "ada@laptop")
+    assert noted() == [("deploy", "ada@laptop", "make deploy BREAKING=1 [dev]")]
+    for kind, who, what in (("login", "ada@laptop", "x"), ("deploy", " ", "x"), ("deploy", "ada@laptop", "")):
+        with pytest.raises(CommandError):
+            call_command("audit_note", kind, what, "--who", who)
+    assert Entry.objects.count() == 1

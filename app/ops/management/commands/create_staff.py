@@ -56,7 +56,8 @@ class Command(BaseCommand):
         """An administrator and the audit's entry of it, or neither."""
         result = staff_create(username=username, email=email, password=password)
         if result.outcome != "unchanged":
-            note(Entry.Kind.STAFF, user=result.user, request=None, what=f"{result.outcome} by manage.py create_staff")
+            what = f"{result.outcome} by manage.py create_staff"
+            note(Entry.Kind.STAFF, user=result.user, request=None, what=what, on_staff=True)
         return result
 
     @staticmethod
