@@ -7,7 +7,7 @@ import yaml
 from monitoring.dashboards.build import DASHBOARDS, FOLDER
 
 from tests.plays import ansible_play
-from tests.rules.model import ROOT, role_template, role_vars
+from tests.rules.model import ROOT, role_template, role_value, role_vars
 
 SETTINGS = {
     "grafana_external_url": "https://pong.example.com/ops/grafana/",
@@ -57,7 +57,10 @@ def test_every_dashboard_is_shipped_to_where_grafana_looks() -> None:
     assert not provider["allowUiUpdates"]
     tasks = yaml.safe_load((ROOT / "roles/grafana/tasks/configure.yml").read_text())
     (install,) = [task for task in tasks if task["name"].endswith("Install the dashboards")]
-    assert "'/*.json'" in install["loop"]
+    assert "__grafana_dashboards)" in install["loop"]
+    for own, added in (("", []), ("/inventory/own", ["/inventory/own/*.json"])):
+        folders = {"grafana_dashboards_dir": str(FOLDER), "grafana_own_dashboards_dir": own}
+        assert role_value("grafana", "__grafana_dashboards", **folders) == [f"{FOLDER}/*.json", *added]
     assert {path.stem for path in FOLDER.glob("*.json")} == set(DASHBOARDS)
 
 

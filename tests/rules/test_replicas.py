@@ -126,9 +126,10 @@ def test_the_prober_has_what_it_is_asked_for_and_asks_for_the_name_of_the_site(
 
 def test_the_rules_of_a_host_know_what_the_inventory_has(targets: list[dict]) -> None:
     """The heartbeat is compared with it."""
-    from ansible.plugins.loader import init_plugin_loader, lookup_loader
+    from ansible.plugins.loader import filter_loader, init_plugin_loader, lookup_loader
 
     init_plugin_loader()
+    filter_loader.add_directory(str(ROOT / "roles/prometheus/filter_plugins"))
     lookup_loader.add_directory(str(ROOT / "ansible/plugins/lookup"))
     (group,) = role_value(
         "prometheus",
