@@ -14,6 +14,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("m/<match_id:match_id>/", views.match, name="match"),
     path("m/<match_id:match_id>/replay/", views.replay, name="replay"),
+    path("connection/", views.connection, name="connection"),
     path("matches/", views.history, name="history"),
     path("api/matches", api.matches, name="api_matches"),
     path("api/matches/<match_id:match_id>", api.match, name="api_match"),

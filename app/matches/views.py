@@ -4,8 +4,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
+from redis.exceptions import RedisError
 
 from accounts.players import player_aget, player_get
+from live.directory import get_directory
 from matches.selectors import match_summary, matches_of
 from ratings.selectors import rating_of
 
@@ -44,3 +46,14 @@ async def replay(request: HttpRequest, match_id: str) -> HttpResponse:
 def history(request: HttpRequest) -> HttpResponse:
     page = Paginator(matches_of(player_get(request)), PAGE_SIZE).get_page(request.GET.get("page"))
     return render(request, "matches/history.html", {"matches": page})
+
+
+@require_safe
+async def connection(request: HttpRequest) -> HttpResponse:
+    """What a visitor's network lets through to the live worker with most room; without one the page says so."""
+    try:
+        workers = [worker for worker in await get_directory().workers.alive() if not worker.draining]
+    except (RedisError, TimeoutError):
+        workers = []
+    echo = f"/ws/{min(workers, key=lambda worker: worker.load).name}/echo" if workers else ""
+    return await sync_to_async(render)(request, "matches/connection.html", {"echo": echo})

@@ -1,6 +1,7 @@
 """What Daphne serves: pages and API by Django, the lobby, and the live server's sockets, which requests may carry."""
 
 import os
+import re
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -10,6 +11,8 @@ from django.urls import re_path
 from matchpoint.middleware import PROBES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "matchpoint.settings")
+
+CARRIED = r"^ws/.+/poll$"  # requests that carry a socket
 
 
 async def unknown_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -35,7 +38,7 @@ def build_application() -> ProtocolTypeRouter:
             route(r"", unknown_socket),
         ]
     )
-    http = URLRouter([route(r"^ws/.+/poll$", Polling(sockets)), route(r"", pages)])
+    http = URLRouter([route(CARRIED, Polling(sockets)), route(r"", pages)])
     return ProtocolTypeRouter({"http": http, "websocket": sockets})
 
 
@@ -44,7 +47,7 @@ application = build_application()
 
 async def sockets_only(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """For live workers: no page delays a ball, and what can be asked of pages cannot be asked of them."""
-    if scope["type"] != "http" or scope["path"] in PROBES:
+    if scope["type"] != "http" or scope["path"] in PROBES or re.match(CARRIED, scope["path"].lstrip("/")):
         await application(scope, receive, send)
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]

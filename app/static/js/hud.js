@@ -114,6 +114,7 @@ export function showPing(side, rtt, { jitter, isAway = false, isLate = false } =
 }
 
 const banner = element("banner");
+const bannerText = part(banner, "[data-text]");
 /** @type {number | undefined} */
 let bannerTimer;
 
@@ -126,8 +127,8 @@ export function showBanner(kind, text = "", isUrgent = false) {
   clearTimeout(bannerTimer);
   const show = () => {
     banner.dataset.kind = kind ?? "";
-    if (banner.textContent !== text) {
-      banner.textContent = text;
+    if (bannerText.textContent !== text) {
+      bannerText.textContent = text;
     }
     banner.hidden = kind === null;
   };

@@ -188,7 +188,8 @@ export class MatchSocket {
     const socket = this.host.open(seat.url, this.way);
     this.socket = socket;
     this.heard = this.host.now();
-    this.trial = this.host.after(() => epoch === this.epoch && this.#closed(1006), TRIAL_MS);
+    const trial = this.way === "socket" ? TRIAL_MS : DEAD_MS;
+    this.trial = this.host.after(() => epoch === this.epoch && this.#closed(1006), trial);
     socket.onopen = () => {
       if (epoch === this.epoch) {
         const version = this.listener.version();

@@ -73,7 +73,14 @@ def test_pages_are_kept_for_nobody_else(client: Client, path: str, kept: str) ->
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/livez", 200), ("/accounts/login/", 404), ("/ws/x/match/x", 404), ("/", 404)]
+    ("path", "status"),
+    [
+        ("/livez", 200),
+        ("/accounts/login/", 404),
+        ("/ws/x/match/x", 404),
+        ("/", 404),
+        ("/ws/x/match/x/poll", 405),  # of the second transport, by GET
+    ],
 )
 async def test_live_workers_have_no_pages(path: str, status: int) -> None:
     client = ApplicationCommunicator(sockets_only, AsyncRequestFactory()._base_scope(path=path))

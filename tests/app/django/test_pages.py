@@ -22,6 +22,7 @@ PUBLIC = [
     "/",
     "/matches/",
     "/leaderboard/",
+    "/connection/",
     "/privacy/",
     "/imprint/",
     "/me/guest/",
