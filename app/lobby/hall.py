@@ -20,8 +20,8 @@ from matches.services import match_create_for
 
 logger = logging.getLogger(__name__)
 
-BEAT_S: Final = 0.2
-SLOW_S: Final = 1.0  # between looks at what may be a second old: renewals, numbers, workers
+BEAT_S: Final = 0.2  # while somebody waits
+SLOW_S: Final = 1.0  # between looks at what may be a second old: renewals, numbers, workers, who was logged out
 WAITING_SILENCE_S: Final = 6.0  # a page that waits speaks every two seconds
 SILENCE_S: Final = 75.0  # any other twice a minute
 ABSENT_S: Final = 2.0  # after which somebody who does not know of the pair does not come
@@ -71,9 +71,10 @@ class Hall:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Until the next beat is due, or somebody begins to wait."""
+        """Until the next beat is due, or somebody comes or begins to wait: an empty hall costs nothing."""
+        waits = any(session.waits_since is not None for session in self.sessions)
         try:
-            async with asyncio.timeout(BEAT_S):
+            async with asyncio.timeout(BEAT_S if waits else SLOW_S if self.sessions else None):
                 await self._wakeup.wait()
         except TimeoutError:
             return
@@ -91,6 +92,7 @@ class Hall:
     async def stop(self) -> None:
         """Close everything. Who waits keeps the place, and asserts it at another process."""
         self.is_stopping = True
+        self._wakeup.set()
         for session in self.sessions:
             session.close(1012)
         for _ in range(20):
@@ -113,6 +115,7 @@ class Hall:
         if len(self.sessions) >= SOCKETS_MAX or addresses >= ADDRESS_MAX or pages >= IDENTITY_MAX:
             raise Refused(4429, "too many lobbies are open from here")
         self.sessions.add(session)
+        self._wakeup.set()
         metrics.sockets.set(len(self.sessions))
         session.tell(protocol.welcome(claim.name))
 

@@ -11,6 +11,7 @@ from msgspec import structs
 
 import engine
 from live.directory.revocations import revoke
+from live.events import Events
 from live.records import Checkpoint
 from lobby import hall as lobby_hall
 from lobby.hall import ADDRESS_MAX, IDENTITY_MAX
@@ -36,6 +37,26 @@ async def test_two_strangers_meet_within_a_second(lobby: Lobby) -> None:
     assert {player.identity for player in spec.players if player} == {"u:1", "g:eve"}
     seat = await lobby.directory.matches.seat(match, identity="g:eve", name="Eve")
     assert (seat.worker, seat.side) == ("local-8101", spec.side_of("g:eve"))
+
+
+async def test_a_lobby_that_nobody_has_open_asks_for_nothing(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    hall = lobby.halls[0]
+    beats: list[float] = []
+
+    async def beat() -> None:
+        beats.append(lobby.clock.now())
+
+    for name in ("TOGETHER_S", "BEAT_S", "SLOW_S"):
+        monkeypatch.setattr(lobby_hall, name, 0)
+    monkeypatch.setattr(hall, "beat", beat)
+    running = asyncio.create_task(hall.run())
+    await settle()
+    assert len(beats) == 1
+    await lobby.come()
+    assert len(beats) > 1
+    hall.sessions.clear()
+    await settle()
+    await asyncio.wait_for(asyncio.gather(hall.stop(), running), 5)
 
 
 async def test_two_accounts_meet_for_points(lobby: Lobby) -> None:
@@ -435,5 +456,5 @@ async def begin(lobby: Lobby, match: str, score: tuple[int, int]) -> None:
     claim = await lobby.directory.leases.claim(match, worker="local-8101")
     state = engine.state_to_json(structs.replace(engine.initial(), version=9, score=score))
     moment = lobby.clock.wall()
-    checkpoint = Checkpoint(state, [], now=5, saved_at=moment, started_at=moment, away=(0, 0))
+    checkpoint = Checkpoint(state, Events.of([]), now=5, saved_at=moment, started_at=moment, away=(0, 0))
     await lobby.directory.leases.checkpoint(match, epoch=claim.epoch, checkpoint=checkpoint)
