@@ -14,6 +14,7 @@ from live.directory.model import (
     place,
     take_seat,
 )
+from live.directory.revocations import kept_key
 from live.directory.store import (
     LOAD_SECONDS,
     MATCH_SECONDS,
@@ -96,6 +97,9 @@ class Matches:
                 pipe.set(match_key(match_id), dump(seated.to_json()), ex=MATCH_SECONDS)
             if placed is not lease:
                 self._queue_placement(pipe, match_id, lease, placed)
+            if as_before:  # logging out has to find them there
+                pipe.sadd(kept_key(identity), before)
+                pipe.expire(kept_key(identity), MATCH_SECONDS)
             await pipe.execute()
             return Placement(worker=placed.worker, side=side, identity=known)
 

@@ -1,4 +1,4 @@
-"""Identities that were logged out, banned or given another password, told to every live worker.
+"""Identities that were logged out, banned or given another password, and matches that end, told to every live worker.
 
 A stream in Valkey tells the workers, each of which remembers how far it has read: what is said while one cannot listen
 is heard later. A key for each identity outlives its tokens, so that none of these opens anything.
@@ -16,6 +16,7 @@ from live.protocol.tokens import TOKEN_SECONDS, SeatClaim
 STREAM: Final = "mp:revocations"
 STREAM_LENGTH: Final = 10_000
 _TIMEOUT_S: Final = 1.0
+_MATCH: Final = "m:"
 
 
 class Revocations:
@@ -43,12 +44,36 @@ class Revocations:
 def revoke(identity: str) -> None:
     """Close the sockets of `identity` at every worker, and make its tokens worthless. Raises redis' errors.
 
-    For synchronous code: a connection of its own, once in a while.
+    Whoever kept the seats of a guest while signing in leaves those as well. For synchronous code: a connection of its
+    own, once in a while.
     """
-    with _client() as client, client.pipeline(transaction=True) as pipe:
-        pipe.set(_key(identity), int(time.time()), ex=2 * TOKEN_SECONDS)
-        pipe.xadd(STREAM, {"identity": identity}, maxlen=STREAM_LENGTH, approximate=True)
-        pipe.execute()
+    with _client() as client:
+        kept = cast(set[str | bytes], client.smembers(kept_key(identity)))
+        identities = [identity, *sorted(each.decode() if isinstance(each, bytes) else each for each in kept)]
+        with client.pipeline(transaction=True) as pipe:
+            for each in identities:
+                pipe.set(_key(each), int(time.time()), ex=2 * TOKEN_SECONDS)
+                pipe.xadd(STREAM, {"identity": each}, maxlen=STREAM_LENGTH, approximate=True)
+            pipe.execute()
+
+
+def call_off(match_id: str) -> None:
+    """Have whoever owns the match end it, with no winner. Raises redis' errors.
+
+    An older worker looks for a player of that name. Nobody hears of it while the match is on its way to another worker.
+    """
+    with _client() as client:
+        client.xadd(STREAM, {"identity": f"{_MATCH}{match_id}"}, maxlen=STREAM_LENGTH, approximate=True)
+
+
+def called_off(identity: str) -> str:
+    """The match, of an entry by `call_off`; else empty."""
+    return identity.removeprefix(_MATCH) if identity.startswith(_MATCH) else ""
+
+
+def kept_key(identity: str) -> str:
+    """A set of the guests whose seats an account kept."""
+    return f"mp:kept:{identity}"
 
 
 def _key(identity: str) -> str:

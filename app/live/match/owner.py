@@ -73,7 +73,7 @@ class MatchOwner:
             self._seats,
             after=self._after,
             cancel=self._timers.cancel,
-            judge=self._judge,
+            judge=self.judge,
             may_judge=host.may_judge_absence,
         )
         self._was_left = False
@@ -100,7 +100,7 @@ class MatchOwner:
             self._came_over = gone < SETTLE_US
             self._after("settle", self._now() + SETTLE_US, self._settled)
         played = int((self._course.wall() - checkpoint.started_at).total_seconds() * SECOND)
-        self._after("life", self._now() + MATCH_US - min(max(played, 0), MATCH_US), lambda: self._judge(None))
+        self._after("life", self._now() + MATCH_US - min(max(played, 0), MATCH_US), lambda: self.judge(None))
         self._time_absence()
 
     @property
@@ -238,7 +238,7 @@ class MatchOwner:
 
     def _start(self) -> None:
         self._course.timeline.started_at = self._course.wall()
-        self._after("life", self._now() + MATCH_US, lambda: self._judge(None))
+        self._after("life", self._now() + MATCH_US, lambda: self.judge(None))
         if not self.spec.is_probe:
             metrics.matches_started.labels(self.spec.counted_as).inc()
         logger.info("match started", extra={"match": self.spec.id, "mode": self.spec.mode})
@@ -277,7 +277,7 @@ class MatchOwner:
             self._keep()
             self._serve_when_ready(SERVE_US)
         if len(self._course.timeline.log) > TIMELINE_EVENTS:
-            self._judge(None)
+            self.judge(None)
 
     def kept(self, version: int) -> None:
         """The directory has the match up to `version`: what was decided up to there is told, and the game goes on."""
@@ -344,7 +344,7 @@ class MatchOwner:
         if self.has_started and not self.is_over:
             self._absence.restart(self._now())
 
-    def _judge(self, absent: Seat | None) -> None:
+    def judge(self, absent: Seat | None) -> None:
         """The time of an absent player, or of the match (None), is over."""
         winner, reason = (None, "abandoned") if absent is None else (1 - absent.side, "forfeit")
         self._course.end(winner, reason)

@@ -1,11 +1,13 @@
 """Who is logged out leaves the court: at every worker, at once, and with tokens that open nothing any more."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
 from redis.exceptions import RedisError
 
 from live.directory import Directory
+from live.directory.revocations import called_off
+from live.match.owner import MatchOwner
 from live.protocol.socket import Refused, Socket
 from live.protocol.tokens import SeatClaim
 
@@ -13,11 +15,22 @@ HEED_SECONDS: Final = 0.5  # after which who is logged out leaves the court
 
 
 class Logouts:
-    """What the directory tells one worker of revoked identities. `failed` hears when it does not answer."""
+    """What the directory tells one worker of revoked identities and of matches that staff end.
 
-    def __init__(self, directory: Directory, sockets: Set[Socket], *, failed: Callable[[Exception], None]) -> None:
+    `failed` hears when it does not answer.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        sockets: Set[Socket],
+        owners: Mapping[str, MatchOwner],
+        *,
+        failed: Callable[[Exception], None],
+    ) -> None:
         self._revocations = directory.revocations
         self._sockets = sockets
+        self._owners = owners
         self._failed = failed
         self._position = ""  # of the last that was heeded
 
@@ -41,3 +54,6 @@ class Logouts:
             self._failed(error)
         for socket in [each for each in self._sockets if each.identity in identities]:
             socket.refuse(Refused(4401, "logged out"))
+        for owner in [self._owners[match_id] for match_id in map(called_off, identities) if match_id in self._owners]:
+            if not owner.is_over and not owner.is_parting:
+                owner.judge(None)

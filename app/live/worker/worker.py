@@ -72,7 +72,7 @@ class Worker:
         self.ending = Ending(
             directory, results, clock=clock, outbox=self.outbox, lost=self.lost, failed=self.directory_failed
         )
-        self.logouts = Logouts(directory, self.connections, failed=self.directory_failed)
+        self.logouts = Logouts(directory, self.connections, self._owners, failed=self.directory_failed)
         self._drain: Drain | None = None
         self._takeover = Takeover(name, directory=directory, clock=clock, adopt=self._adopt)
         self._tasks: set[asyncio.Task[None]] = set()

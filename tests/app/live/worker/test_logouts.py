@@ -6,7 +6,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from live import directory
-from live.directory.revocations import revoke
+from live.directory.revocations import call_off, revoke
 from tests.app.live.conftest import House, settle
 
 
@@ -59,3 +59,34 @@ async def test_what_a_worker_missed_it_hears_later(house: House, monkeypatch: py
     await worker.logouts.heed()
     await settle()
     assert player.socket.close_code == 4401
+
+
+async def test_who_signed_in_during_a_match_leaves_the_seat_of_the_guest(house: House) -> None:
+    worker = await house.worker()
+    await worker.logouts.heed()
+    match_id = await house.match()
+    guest = await house.player(match_id, "g:ada").join()
+    friend = await house.player(match_id, "g:bob").join()
+    await house.directory.matches.seat(match_id, identity="u:7", name="Ada", before="g:ada")
+    revoke("u:8")
+    revoke("u:7")
+    await worker.logouts.heed()
+    await settle()
+    assert [player.socket.close_code for player in (guest, friend)] == [4401, None]
+
+
+async def test_a_match_that_staff_end_has_no_winner(house: House) -> None:
+    worker = await house.worker()
+    await worker.logouts.heed()
+    match_id, other = await house.match(), await house.match()
+    for each in (match_id, other):
+        for name in ("g:ada", "g:bob"):
+            await house.player(each, name).join()
+    call_off(match_id)
+    call_off("unknown")
+    await worker.logouts.heed()
+    await settle()
+    assert worker.owners[match_id].is_over
+    assert not worker.owners[other].is_over
+    call_off(match_id)  # twice is once
+    await worker.logouts.heed()
