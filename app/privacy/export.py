@@ -19,6 +19,7 @@ CHUNK: Final = 200  # rows in memory at a time
 SECRET: Final = {
     "accounts.User": {"password"},
     "mfa.Authenticator": {"data"},
+    "moderation.Report": {"by", "text"},  # who said what about somebody is theirs
     "usersessions.UserSession": {"session_key"},
 }
 
@@ -29,6 +30,7 @@ account.json        the account itself
 timelines/<match>.json.gz  every event of those matches, docs/protocol.md of Matchpoint describes them
 
 Left out are what opens the account: the password's hash, the secrets of second factors, and the keys of sessions.
+Of reports, who wrote them and what about somebody stays with those who run the site.
 """
 
 

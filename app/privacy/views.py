@@ -29,7 +29,7 @@ EXPORT: Final = Limit("export", count=5, window_s=3600)
 SECURITY_GOOD_FOR: Final = timedelta(days=183)  # RFC 9116 asks for less than a year
 SPOOL_BYTES: Final = 4 * 2**20  # of an archive in memory; more goes to disk
 # Pages for those who know their address, or who are logged in. Search engines have no use for the others.
-PRIVATE_PATHS: Final = ("/accounts/", "/admin/", "/api/", "/m/", "/matches/", "/me/", "/ops/")
+PRIVATE_PATHS: Final = ("/accounts/", "/admin/", "/api/", "/m/", "/matches/", "/me/", "/ops/", "/u/*/report/")
 
 
 def _user(request: HttpRequest) -> User:

@@ -1,6 +1,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
+from moderation import views as moderation_views
 from ratings import views
 
 
@@ -13,4 +14,5 @@ register_converter(PlayerIdConverter, "player_id")
 urlpatterns = [
     path("leaderboard/", views.leaderboard, name="leaderboard"),
     path("u/<player_id:public_id>/", views.profile, name="player"),
+    path("u/<player_id:public_id>/report/", moderation_views.report, name="report"),
 ]

@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "matches",
     "ratings",
     "privacy",
+    "moderation",
     "ops",
     "status",
 ]
