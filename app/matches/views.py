@@ -8,10 +8,12 @@ from redis.exceptions import RedisError
 
 from accounts.players import player_aget, player_get
 from live.directory import get_directory
+from matches.invitations import qr_code
 from matches.selectors import match_summary, matches_of
 from ratings.selectors import rating_of
 
 PAGE_SIZE = 20
+POINTS_OFFERED = (3, 5, 7, 11)  # of a match of friends
 
 
 @require_safe
@@ -27,8 +29,15 @@ async def match(request: HttpRequest, match_id: str) -> HttpResponse:
     if summary is None:
         raise Http404("no such match")
     match_url = request.build_absolute_uri(reverse("match", args=[match_id]))
+    is_invitation = summary["status"] == "waiting" and summary["you"] is not None
+    context = {
+        "match": summary,
+        "match_url": match_url,
+        "qr_code": qr_code(match_url) if is_invitation else None,
+        "points": POINTS_OFFERED,
+    }
     # The template asks the session and the database, which only a thread may do.
-    return await sync_to_async(render)(request, "match.html", {"match": summary, "match_url": match_url})
+    return await sync_to_async(render)(request, "match.html", context)
 
 
 @require_safe

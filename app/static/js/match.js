@@ -11,6 +11,7 @@ import { Input } from "./input.js";
 import { Lateness } from "./lateness.js";
 import { connectionWord, showAbsence } from "./network.js";
 import { OwnPaddle } from "./predict.js";
+import { wireInvite } from "./invite.js";
 import { wireLeaving } from "./leaving.js";
 import { wireMeeting } from "./meeting.js";
 import { askRematch, hearNothing, hearOther, hearRematch } from "./rematch.js";
@@ -380,6 +381,7 @@ function wire() {
   wireLeaving({ isInPlay, mode: data.mode, stay: introduceAgain, leave });
   hud.element("rematch").addEventListener("click", () => askRematch(data, (message) => socket.send(message)));
   hud.element("stopped-action").addEventListener("click", () => (tab.isHeld ? location.reload() : playHere(data.id)));
+  wireInvite(data, giveUp);
   wireMeeting(data, { hasStarted: () => hasStarted, giveUp });
   wireMute();
   wireSharing(() => (view.state.phase === "over" ? view.state.score : data.score));

@@ -1,12 +1,16 @@
+import base64
 import gettext
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import qrcode
 from django.conf import settings
 from django.db import OperationalError
 from django.test import Client, override_settings
+from qrcode.image.svg import SvgPathImage
 from redis.exceptions import ConnectionError as ValkeyConnectionError
 
 from accounts.models import User
@@ -134,6 +138,20 @@ def test_without_valkey_the_page_of_a_match_says_when_to_come_back(
     monkeypatch.setattr("live.directory.matches.Matches.get", fail)
     client.raise_request_exception = False
     assert client.get("/m/abc/").status_code == 503
+
+
+def test_an_invitation_has_its_link_as_a_picture_for_who_invites(client: Client) -> None:
+    url = client.post("/api/matches", '{"mode": "friend"}', content_type="application/json").json()["url"]
+    found = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', client.get(url).content.decode())
+    assert found
+    drawn = base64.b64decode(found[1])
+    assert drawn == qrcode.make(f"http://testserver{url}", image_factory=SvgPathImage, border=2).to_string()
+    for stranger, other in ((Client(), url), (client, machine(client))):
+        assert b"data:image/svg" not in stranger.get(other).content
+
+
+def machine(client: Client) -> str:
+    return str(client.post("/api/matches", '{"mode": "ai"}', content_type="application/json").json()["url"])
 
 
 def test_guests_play_without_the_database(client: Client, django_assert_num_queries: Callable[..., object]) -> None:
