@@ -89,7 +89,8 @@ def hosts(many, tmp_path_factory):
     names = (
         "host_listen", "host_address", "firewall_public_ports", "base_packages", "site_witnesses", "site_signs",
         "host_takes", "firewall_allow", "mesh_accepts", "mesh_connects", "app_environment", "nginx_acme_share",
-        "certbot_copies", "nginx_live", "scrape_targets", "monitor_constants", "host_alone_in", *ORDERED,
+        "certbot_copies", "nginx_live", "scrape_targets", "monitor_constants", "host_alone_in",
+        "firewall_guards", "firewall_bounds", "relay_address", *ORDERED,
     )  # fmt: skip
     return as_roles_see_them(many, tmp_path_factory.mktemp("site"), names, settled(), PYTHONHASHSEED="1")
 
@@ -157,6 +158,28 @@ def test_firewall_opens_exactly_the_pairs_that_talk(hosts):
     assert {(link["port"], *link["peers"]) for link in hosts["app1"]["mesh_accepts"]} == {
         (link["port"], *link["peers"]) for link in hosts["app1"]["firewall_allow"]
     }
+
+
+def test_loopback_is_for_those_who_have_business_there(hosts):
+    def may(host, port):
+        return next((guard["users"] for guard in hosts[host]["firewall_guards"] if port in guard["ports"]), "anybody")
+
+    assert may("front", 9090) == ["grafana", "haproxy", "prometheus", "www-data"]
+    assert may("front", 9100) == ["haproxy", "prometheus"]
+    assert may("app1", 9090) == ["haproxy", "matchpoint"], "what stands for another host is guarded here as well"
+    assert may("app1", 9100) == may("data", 9100) == ["haproxy"]
+    assert may("app1", 5432) == "anybody", "it asks for a password"
+    assert hosts["data"]["firewall_bounds"] == []
+    canary, live, pages = hosts["app1"]["firewall_bounds"]
+    assert canary == {"user": "matchpoint", "group": "matchpoint-canary", "out": [], "ports": ["*"]}
+    assert live == {"user": "matchpoint", "group": "matchpoint-live", "out": [], "ports": [5432, 6379]}
+    assert pages == {
+        "user": "matchpoint",
+        "group": "",
+        "out": [],
+        "ports": [5432, 6379, 8025, 8101, 8102, 8103, 9090, 9093],
+    }
+    assert hosts["app1"]["relay_address"] == "mail.example.com:587"
 
 
 def test_the_app_knows_every_monitoring_host(hosts):

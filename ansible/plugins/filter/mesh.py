@@ -1,4 +1,4 @@
-"""Who talks to whom in a site of several hosts, from what their roles offer and need."""
+"""Who talks to whom in a site, from what the roles of its hosts offer, need and reach."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ short_description: addresses and links of the hosts of a site
 description:
   - C(mesh_address) gives a host its own loopback address, the same on every host of the site and in every run.
   - C(mesh_links) says what one host accepts, where it connects to, and what its firewall must open.
+  - C(local_guards) and C(local_bounds) say which user of a host may connect to which of the site's ports on loopback.
 """
 
 Host = dict[str, Any]
@@ -61,6 +62,53 @@ def _wanted(services: dict[str, list[int]], clients: list[Host]) -> list[dict[st
     return [{"port": port, "peers": sorted(names)} for port, names in sorted(peers.items())]
 
 
+def local_guards(hosts: list[Host], reaches: dict[str, list[str]], guarded: list[str]) -> list[dict[str, Any]]:
+    """[{ports, users}]: the ports of services that ask for no password, wherever they are, and who may connect to them.
+
+    `reaches` {user or user:group: services, "*" for all} of the host that is asked about. Groups do not count here:
+    theirs is the finer line of `local_bounds`.
+    """
+    users: dict[int, set[str]] = {port: set() for service in guarded for port in _ports(hosts, service)}
+    for user, services in reaches.items():
+        if ":" in user:
+            continue
+        for service in guarded if "*" in services else services:
+            for port in _ports(hosts, service) & users.keys():
+                users[port].add(user)
+    together: dict[tuple[str, ...], list[int]] = {}
+    for port, names in sorted(users.items()):
+        together.setdefault(tuple(sorted(names)), []).append(port)
+    return [{"ports": ports, "users": list(names)} for names, ports in together.items()]
+
+
+def local_bounds(hosts: list[Host], reaches: dict[str, list[str]], bounded: list[str]) -> list[dict[str, Any]]:
+    """[{user, group, ports, out}]: who may connect to these ports on loopback, to `out` anywhere, and nowhere else.
+
+    In `reaches` out:443 is such a port, "*" anything; ports are ["*"] then. Members of a group come before other
+    processes of their user.
+    """
+    return [
+        {
+            "user": who.partition(":")[0],
+            "group": who.partition(":")[2],
+            "out": [int(each.removeprefix("out:")) for each in reaches[who] if each.startswith("out:")],
+            "ports": ["*"]
+            if "*" in reaches[who]
+            else sorted({p for each in reaches[who] for p in _ports(hosts, each)}),
+        }
+        for who in sorted(bounded, key=lambda who: (":" not in who, who))
+    ]
+
+
+def _ports(hosts: list[Host], service: str) -> set[int]:
+    return {int(port) for host in hosts for port in host["offers"].get(service, [])}
+
+
 class FilterModule:
     def filters(self):
-        return {"mesh_address": mesh_address, "mesh_links": mesh_links}
+        return {
+            "mesh_address": mesh_address,
+            "mesh_links": mesh_links,
+            "local_guards": local_guards,
+            "local_bounds": local_bounds,
+        }

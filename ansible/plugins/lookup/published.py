@@ -13,7 +13,7 @@ name: published
 short_description: what parts of roles publish
 description:
   - Every role has C(meta/publish.yml), a dict of parts. A part is a dict of lists, such as C(packages) or C(scrape),
-    and of services with lists of ports, C(offers) and C(direct).
+    and of lists by a name, such as C(offers), ports by service.
   - Returns one dict with the lists and services of all the named parts joined. Values may be templates over the host's
     variables.
 options:

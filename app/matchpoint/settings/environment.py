@@ -120,6 +120,17 @@ def postgres(url: str) -> dict[str, Any]:
     }
 
 
+def door(name: str) -> tuple[str, int] | None:
+    """host:port as (host, port), None where `name` is not set; raises ImproperlyConfigured when it is neither."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return None
+    found = _HOST.fullmatch(value)
+    if found is None or not found["host"] or not found["port"]:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be host:port, for example {name}=127.0.0.1:8025")
+    return found["host"].strip("[]"), int(found["port"])
+
+
 @dataclass(frozen=True)
 class Release:
     """What runs: the release's id, its version, and the commit that it was built from ("" where nobody knows)."""

@@ -112,6 +112,13 @@ def unit(pid: str | None) -> str:
     return next((part for part in reversed(re.split(r"[/\n]", group)) if part.endswith(".service")), "no unit")
 
 
+def socket_unit(module: AnsibleModule, port: int) -> str:
+    """The socket unit for which systemd itself listens on the port."""
+    _, out, _ = module.run_command(["systemctl", "list-sockets", "--plain", "--no-legend"])
+    units = (line.split()[1] for line in out.splitlines() if re.match(rf"\S*:{port}\s", line))
+    return next(units, "no unit")
+
+
 def listeners(module: AnsibleModule) -> list[dict]:
     """Who listens on the ports: the process and the unit."""
     _, out, _ = module.run_command(["ss", "-ltnpH"], check_rc=True)
@@ -119,7 +126,8 @@ def listeners(module: AnsibleModule) -> list[dict]:
     for match in filter(None, map(LISTENER.match, out.splitlines())):
         port = int(match["port"])
         if port in module.params["ports"]:
-            found[port] = {"port": port, "process": match["process"] or "a hidden process", "unit": unit(match["pid"])}
+            of = socket_unit(module, port) if match["pid"] == "1" else unit(match["pid"])
+            found[port] = {"port": port, "process": match["process"] or "a hidden process", "unit": of}
     return list(found.values())
 
 

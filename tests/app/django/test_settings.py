@@ -53,6 +53,7 @@ def test_production_names_the_missing_variable_and_an_example(name: str) -> None
         ("MATCHPOINT_DATABASE_URL", "postgres://matchpoint:hunter2@127.0.0.1:port/matchpoint", "cannot be read: not"),
         ("MATCHPOINT_VALKEY_URL", "http://:hunter2@127.0.0.1", "is http://…"),
         ("MATCHPOINT_EMAIL_URL", "", "is empty"),
+        ("MATCHPOINT_EMAIL_DOOR", "127.0.0.1", "is '127.0.0.1'; it must be host:port"),
         ("MATCHPOINT_ALERTMANAGER_URLS", "http://127.0.0.1:9093,127.0.0.2:9093", "is a value without ://"),
         ("MATCHPOINT_ENV", "prod", "is 'prod'; it must be production, play, test or build"),
     ],
