@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 testinfra_hosts = ["ansible://all"]
 UNITS = ["unattended-upgrades.service"]
 
@@ -41,3 +43,26 @@ def test_clock_is_right(host):
 
 def test_no_package_is_half_installed(host):
     assert host.check_output("dpkg --audit") == ""
+
+
+def test_sshd_lets_nobody_in_without_a_key(host, facts):
+    if not host.file("/etc/ssh/sshd_config.d/10-matchpoint.conf").exists:
+        pytest.skip("base_sshd is false: sshd is left alone")
+    said = dict(line.split(" ", 1) for line in host.check_output("sshd -T").splitlines() if " " in line)
+    assert (said["passwordauthentication"], said["kbdinteractiveauthentication"]) == ("no", "no")
+    assert said["permitrootlogin"] == ("no" if facts["ansible_user"] not in ("", "root") else "without-password")
+    assert int(said["maxauthtries"]) <= 4
+    assert host.run("systemctl is-active matchpoint-sshd-undo.timer").stdout.strip() == "inactive"
+    assert not host.file("/run/matchpoint-sshd-unproven").exists
+
+
+def test_no_two_hosts_of_a_tier_are_upgraded_in_one_night(host, facts, public):
+    days = host.check_output("systemctl show --property=TimersCalendar --value apt-daily-upgrade.timer")
+    assert facts["base_upgrade_days"] in days
+    databases = [each["base_upgrade_days"] for each in public.hosts.values() if "db" in each["group_names"]]
+    assert len({*databases}) == len(databases)
+
+
+def test_the_kernel_follows_nobody_else(host):
+    for name in ("all.accept_redirects", "all.send_redirects", "all.accept_source_route"):
+        assert host.sysctl(f"net.ipv4.conf.{name}") == 0, name

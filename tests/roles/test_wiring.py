@@ -90,7 +90,7 @@ def hosts(many, tmp_path_factory):
         "host_listen", "host_address", "firewall_public_ports", "base_packages", "site_witnesses", "site_signs",
         "host_takes", "firewall_allow", "mesh_accepts", "mesh_connects", "app_environment", "nginx_acme_share",
         "certbot_copies", "nginx_live", "scrape_targets", "monitor_constants", "host_alone_in",
-        "firewall_guards", "firewall_bounds", "relay_address", *ORDERED,
+        "firewall_guards", "firewall_bounds", "relay_address", "base_upgrade_days", *ORDERED,
     )  # fmt: skip
     return as_roles_see_them(many, tmp_path_factory.mktemp("site"), names, settled(), PYTHONHASHSEED="1")
 
@@ -180,6 +180,11 @@ def test_loopback_is_for_those_who_have_business_there(hosts):
         "ports": [5432, 6379, 8025, 8101, 8102, 8103, 9090, 9093],
     }
     assert hosts["app1"]["relay_address"] == "mail.example.com:587"
+
+
+def test_hosts_of_one_tier_are_upgraded_in_different_nights(hosts):
+    assert hosts["app1"]["base_upgrade_days"] != hosts["app2"]["base_upgrade_days"]
+    assert all(host["base_upgrade_days"] for host in hosts.values())
 
 
 def test_the_app_knows_every_monitoring_host(hosts):
