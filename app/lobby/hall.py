@@ -61,6 +61,7 @@ class Hall:
     async def run(self) -> None:
         """Beat until the process stops. What fails is tried again with the next beat."""
         while not self.is_stopping:
+            await self._pause()
             try:
                 await self.beat()
             except (RedisError, TimeoutError, DirectoryError) as error:
@@ -68,7 +69,6 @@ class Hall:
             except Exception as error:  # the lobby goes on for everybody else
                 self._failed(error)
                 logger.exception("lobby beat failed")
-            await self._pause()
 
     async def _pause(self) -> None:
         """Until the next beat is due, or somebody comes or begins to wait: an empty hall costs nothing."""
@@ -105,6 +105,8 @@ class Hall:
     async def enter(self, session: Session) -> None:
         """Refused (4401, 4429), redis' errors."""
         claim = session.claim
+        if not self._position:  # from before it is known whether this one may be here
+            self._position = await self._directory.revocations.newest()
         revoked = SeatClaim("", claim.identity, None, "", issued_at=claim.issued_at)
         if await self._directory.revocations.include(revoked):
             raise Refused(4401, "logged out")
@@ -188,10 +190,9 @@ class Hall:
 
     async def _heed(self) -> None:
         """Who was logged out or banned leaves, wherever that happened."""
-        revocations = self._directory.revocations
-        if not self._position:
-            self._position = await revocations.newest()
-        self._position, identities = await revocations.after(self._position)
+        if not self._position:  # nobody was here yet
+            return
+        self._position, identities = await self._directory.revocations.after(self._position)
         for session in self.sessions:
             if session.identity in identities:
                 session.refuse(Refused(4401, "logged out"))

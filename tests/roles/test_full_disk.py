@@ -209,7 +209,7 @@ def test_releases_are_listed_although_one_is_damaged(archive: Path, tmp_path: Pa
     (tmp_path / "served.json").write_text("")  # a lost power supply
 
     class Module:
-        params = {"root": str(tmp_path), "address": "", "workers": [], "files": []}
+        params = {"root": str(tmp_path), "address": "", "workers": [], "files": [], "ready_seconds": 40}
 
     built, damaged = app_switch.Switch(Module()).releases()
     assert {name: about["built"] for name, about in built.items()} == {"whole": "2026-11-30"}
