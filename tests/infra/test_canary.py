@@ -49,9 +49,7 @@ def test_it_is_cheap_and_never_runs_twice(host, match):
     assert host.check_output("systemctl show -P Type matchpoint-canary.service") == "oneshot"
 
 
-def test_it_runs_in_a_sandbox(host):
-    line = host.check_output("systemd-analyze security --no-pager matchpoint-canary.service | tail -n 1")
-    assert float(line.split(":")[1].split()[0]) <= 3.0, line
+def test_what_it_says_is_its_own(host):
     page = host.file(PAGE)
     assert (page.user, page.mode) == ("root", 0o644)
     assert not host.file("/var/lib/prometheus/node-exporter").mode & 0o002

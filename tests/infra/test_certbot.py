@@ -87,10 +87,3 @@ def test_key_for_the_copies_starts_the_receiver_and_nothing_else(host, facts, is
 def test_key_is_readable_by_root_alone(host):
     key = host.file(host.check_output(f"readlink --canonicalize {CURRENT}/privkey.pem"))
     assert (key.user, key.mode) == ("root", 0o600)
-
-
-def test_renewal_can_run_in_its_sandbox(host, issuer):
-    if not issuer:
-        pytest.skip("another edge renews the certificate")
-    line = host.check_output("systemd-analyze security --no-pager certbot.service | tail -n 1")
-    assert float(line.split(":")[1].split()[0]) <= 3, line

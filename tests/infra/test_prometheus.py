@@ -102,9 +102,3 @@ def test_prometheus_listens_on_loopback_only(host, facts) -> None:
 
 def test_the_command_of_the_runbooks_asks_it(host) -> None:
     assert "=> 1" in host.check_output("matchpoint-query 'max(up)'")
-
-
-def test_prometheus_runs_in_its_sandbox(host) -> None:
-    with host.sudo():
-        line = host.check_output("systemd-analyze security --no-pager prometheus.service | tail -n 1")
-    assert float(line.split(":")[1].split()[0]) <= 1.2, line
