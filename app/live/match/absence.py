@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from live.clock import SECOND
+from live.match.course import Course
 from live.match.seat import Seat
 
 BOTH_AWAY_US: Final = 60 * SECOND
@@ -12,24 +13,22 @@ TIMER: Final = "away"
 
 
 class Absence:
-    """The clocks of absent players. While both are away, or against the machine, nobody's grace runs.
+    """The clocks of absent players of a course. While both are away, or against the machine, nobody's grace runs.
 
-    `after(name, t, callback)` sets the match's timer of that name to match time `t` (µs), `cancel` calls it off, and
     `judge` hears whose time is over (None: both are away), unless the absent may be with another owner (`may_judge`).
     """
 
     def __init__(
         self,
         seats: tuple[Seat, Seat],
+        course: Course,
         *,
-        after: Callable[[str, int, Callable[[], None]], None],
-        cancel: Callable[[str], None],
         judge: Callable[[Seat | None], None],
         may_judge: Callable[[], bool],
     ) -> None:
         self._seats = seats
-        self._after = after
-        self._cancel = cancel
+        self._after = course.after
+        self._cancel = course.timers.cancel
         self._judge = judge
         self._may_judge = may_judge
 

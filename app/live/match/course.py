@@ -61,6 +61,13 @@ class Course:
                     Computer(seat.side, level, self._rng, after=self.after, cancel=cancel, move=move)
                 )
 
+    def begin(self) -> None:
+        """Play begins, and paddles go where their players want them by now."""
+        self.timeline.started_at = self.wall()
+        for seat in self._seats:
+            if seat.wish is not None:
+                self.move(seat, self.now(), seat.wish, seat.last_seq)
+
     def begin_anew(self, rules: engine.Rules) -> None:
         """By other rules; nothing may have happened yet."""
         self.timeline = Timeline(rules)

@@ -69,13 +69,7 @@ class MatchOwner:
         self._seats = self._room.seats
         self.watchers = self._room.watchers
         self._course.sit_down(self._seats, spec)
-        self._absence = Absence(
-            self._seats,
-            after=self._after,
-            cancel=self._timers.cancel,
-            judge=self.judge,
-            may_judge=host.may_judge_absence,
-        )
+        self._absence = Absence(self._seats, self._course, judge=self.judge, may_judge=host.may_judge_absence)
         self._was_left = False
         self._decided = 0  # the last version that is held back until the directory has it
         self._is_waiting = False  # for that, and no serve is announced
@@ -192,9 +186,12 @@ class MatchOwner:
 
     def input(self, socket: Socket, message: codec.Input) -> None:
         seat = self._room.seat_of(socket)
-        if seat is None or not self.has_started or self.is_over or self.is_parting or message.seq <= seat.last_seq:
+        if seat is None or self.is_over or self.is_parting or message.seq <= seat.last_seq:
             return
         seat.last_seq = message.seq
+        if not self.has_started:
+            seat.wish = message.target
+            return
         is_late = self._now() - socket.waited - message.at > seat.grace + LATE_US
         seat.claims.moved(message.at, message.target, is_late=is_late)
         self._course.move(seat, message.at, message.target, message.seq, waited=socket.waited)
@@ -237,7 +234,7 @@ class MatchOwner:
         self._course.serve(countdown)
 
     def _start(self) -> None:
-        self._course.timeline.started_at = self._course.wall()
+        self._course.begin()
         self._after("life", self._now() + MATCH_US, lambda: self.judge(None))
         if not self.spec.is_probe:
             metrics.matches_started.labels(self.spec.counted_as).inc()
@@ -346,8 +343,7 @@ class MatchOwner:
 
     def judge(self, absent: Seat | None) -> None:
         """The time of an absent player, or of the match (None), is over."""
-        winner, reason = (None, "abandoned") if absent is None else (1 - absent.side, "forfeit")
-        self._course.end(winner, reason)
+        self._course.end(*((None, "abandoned") if absent is None else (1 - absent.side, "forfeit")))
 
     def _finish(self) -> None:
         self._timers.clear()
@@ -379,6 +375,10 @@ class MatchOwner:
         self._after("linger", self._now() + OFFER_US, self._close)
         if all(other.is_ai or other.wants_rematch for other in self._seats):
             self._host.rematch(self)
+
+    @property
+    def has_offer(self) -> bool:
+        return not self.is_stopped and any(seat.wants_rematch for seat in self._seats)
 
     def rematch_ready(self, match_id: str) -> None:
         """The next match exists: everybody goes there."""

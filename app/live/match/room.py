@@ -109,7 +109,7 @@ class Room:
         self.watchers.discard(socket)
         seat = self.seat_of(socket)
         if seat is not None:
-            seat.socket = None
+            seat.socket = seat.wish = None
             for other in self.seats:  # an offer is for who is here
                 other.wants_rematch = False
         return seat

@@ -27,6 +27,7 @@ class Seat:
     away_used: int = 0
     away_since: int | None = None  # set while the grace runs
     away_least: int = 0  # what the absence that runs costs in any case
+    wish: float | None = None  # where its paddle is to go when the match begins
     wants_rematch: bool = False
     reported_at: int = 0
     claims: Claims = field(default_factory=Claims)

@@ -69,7 +69,7 @@ class Drain:
                 if owner.can_part(LAST_US):
                     self.move(owner)
             return
-        while self._left() and self._worker.clock.now() < self._deadline:
+        while (self._left() or self._offers()) and self._worker.clock.now() < self._deadline:
             self._move_one()
             await sleep(self._worker.clock, TICK_US)
 
@@ -82,6 +82,10 @@ class Drain:
 
     def _left(self) -> list[MatchOwner]:
         return [owner for owner in self._worker.owners.values() if not owner.is_over]
+
+    def _offers(self) -> list[MatchOwner]:
+        """Matches that are over, and one of whose players waits for the other's answer: for half a minute at most."""
+        return [owner for owner in self._worker.owners.values() if owner.has_offer]
 
     def _move_one(self) -> None:
         """Take one of the matches at rest, first those whose countdown runs."""

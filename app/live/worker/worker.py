@@ -297,7 +297,7 @@ class Worker:
             for name, loop in (
                 ("beat", _every(BEAT_SECONDS, self.beat)),
                 ("results", _every(RETRY_SECONDS, self.ending.retry)),
-                ("probe", _probe_loop()),
+                ("probe", _every(0.0, _probe)),
                 ("logouts", _every(HEED_SECONDS, self.logouts.heed)),
             )
         ]
@@ -366,13 +366,12 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
             logger.exception("background work failed")
 
 
-async def _probe_loop() -> None:
+async def _probe() -> None:
     """Measure how late the event loop runs what is due."""
-    while True:
-        due = time.monotonic() + PROBE_SECONDS
-        await asyncio.sleep(PROBE_SECONDS)
-        metrics.loop_lag.observe(max(0.0, time.monotonic() - due))
-        metrics.loop_tick.set_to_current_time()
+    due = time.monotonic() + PROBE_SECONDS
+    await asyncio.sleep(PROBE_SECONDS)
+    metrics.loop_lag.observe(max(0.0, time.monotonic() - due))
+    metrics.loop_tick.set_to_current_time()
 
 
 def _swapped(spec: MatchSpec) -> MatchSpec:

@@ -266,3 +266,26 @@ async def test_a_match_that_never_ends_is_abandoned(house: Any) -> None:
     assert ada.state.reason == "abandoned"
     assert house.saved[0].winner is None
     assert len(bob.happened("hit")) > 500
+
+
+async def test_a_key_that_is_held_before_the_first_serve_moves_the_paddle(house: Any) -> None:
+    await house.worker()
+    match_id = await house.match(points=3)
+    ada = await house.player(match_id, "g:ada").join()
+    ada.move(100.0)
+    ada.move(900.0)
+    await house.clock.advance(1)
+    assert not ada.events, "nothing has begun"
+    bob = await house.player(match_id, "g:bob").join()
+    await house.clock.until(lambda: ada.happened("serve"))
+
+    assert ada.events == bob.events
+    [moved] = ada.happened("pad")
+    assert (moved["side"], moved["seq"]) == (ada.side, 2)
+    serve = ada.happened("serve")[0]
+    rules = ada.state.rules
+    assert engine.paddle_at(ada.state.paddles[ada.side], serve["t"], rules) > rules.height / 2
+
+    ada.move(None)
+    await house.clock.advance(0.5)
+    assert ada.happened("pad")[-1]["seq"] == 3

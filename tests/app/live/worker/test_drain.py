@@ -351,3 +351,32 @@ async def test_after_a_crash_nobody_resumes_behind_a_welcome_that_never_arrived(
     assert ada.socket.heard("welcome")[0]["state"] is not None
     await house.clock.until(lambda: ada.is_over and bob.is_over)
     assert ada.state == bob.state
+
+
+async def test_an_offer_of_a_rematch_outlives_the_last_match_of_a_drain(house: Any) -> None:
+    first = await house.worker("alpha-8101")
+    ada, bob = await house.pair(points=3)
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.worker("beta-8101")
+    ada.socket.say("rematch")
+    await house.clock.advance(1)
+    stop = asyncio.ensure_future(first.stop())
+    await house.clock.advance(10)
+    assert ada.socket.close_code is bob.socket.close_code is None
+    bob.socket.say("rematch")
+    await house.clock.until(stop.done, within_s=30)
+
+    [ready] = [frame["id"] for frame in ada.socket.heard("rematch") if "id" in frame]
+    assert bob.socket.heard("rematch")[-1]["id"] == ready
+    assert (await house.directory.matches.seat(ready, identity="g:ada", name="Ada")).worker == "beta-8101"
+
+
+async def test_a_drain_waits_for_an_offer_no_longer_than_it_stands(house: Any) -> None:
+    first = await house.worker("alpha-8101")
+    ada, bob = await house.pair(points=3)
+    await house.clock.until(lambda: ada.is_over and bob.is_over)
+    await house.worker("beta-8101")
+    ada.socket.say("rematch")
+    stop = asyncio.ensure_future(first.stop())
+    await house.clock.until(stop.done, within_s=33)
+    assert ada.socket.close_code == bob.socket.close_code == 1000
