@@ -35,6 +35,9 @@ GATES = {
     "valkey-server.service": (1.6, -600, -400),
     "postgresql@17-main.service": (1.8, -900, -900),
     "postgres-watch.service": (2.6, 0, 0),
+    "postgres-alive.service": (2.6, -900, -700),
+    "patroni@": (3.0, -900, -900),
+    "etcd.service": (2.0, -900, -700),
 }
 
 

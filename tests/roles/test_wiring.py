@@ -10,6 +10,9 @@ import yaml
 
 from tests.processes import run
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "ansible/plugins/filter"))
+from mesh import local_guards
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = yaml.safe_load((ROOT / "inventories/single/group_vars/all.yml").read_text())
 HOSTS = {"data": ("192.0.2.1", "db", "cache"), "app1": ("192.0.2.2", "app"), "app2": ("192.0.2.3", "app"),
@@ -348,3 +351,10 @@ def test_monitoring_hosts_know_how_many_targets_to_expect(hosts):
     assert constants["nginxlog"] == constants["nginx"] == 1
     assert constants["probe"] == 6 + 4  # a socket of each live worker; page, status page, certificate, name
     assert all(constant["name"] == "matchpoint_expected_targets" for constant in hosts["front"]["monitor_constants"])
+
+
+def test_a_port_that_is_offered_under_a_name_that_needs_no_guard_is_not_guarded():
+    host = {"name": "db1", "offers": {"metrics": [8008, 9100], "failover": [8008]}}
+    assert local_guards([host], {"prometheus": ["metrics"]}, ["metrics"]) == [
+        {"ports": [9100], "users": ["prometheus"]}
+    ]

@@ -65,10 +65,15 @@ def _wanted(services: dict[str, list[int]], clients: list[Host]) -> list[dict[st
 def local_guards(hosts: list[Host], reaches: dict[str, list[str]], guarded: list[str]) -> list[dict[str, Any]]:
     """[{ports, users}]: the ports of services that ask for no password, wherever they are, and who may connect to them.
 
+    A port that is offered as a service of another name as well (and has metrics, say) answers for itself.
     `reaches` {user or user:group: services, "*" for all} of the host that is asked about. Groups do not count here:
     theirs is the finer line of `local_bounds`.
     """
-    users: dict[int, set[str]] = {port: set() for service in guarded for port in _ports(hosts, service)}
+    others = {service for host in hosts for service in host["offers"]} - {*guarded}
+    open_ports = {port for service in others for port in _ports(hosts, service)}
+    users: dict[int, set[str]] = {
+        port: set() for service in guarded for port in _ports(hosts, service) if port not in open_ports
+    }
     for user, services in reaches.items():
         if ":" in user:
             continue
