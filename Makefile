@@ -127,7 +127,7 @@ image: lab-tools ## Only the image of the game, of this checkout
 ##@ Operate a site
 # What each does, and which settings it knows, stands in ansible/targets.py
 OPERATIONS := deploy preflight doctor test-alert gate verify silence silences rollback releases reboot add-host \
-  remove-host staff promote rejoin backup restore backup-key rotate-certificates rotate-secrets
+  remove-host uninstall staff promote rejoin backup restore backup-key rotate-certificates rotate-secrets
 .PHONY: $(OPERATIONS)
 $(OPERATIONS): ops-tools
 	@$(OPERATE) $@
@@ -144,6 +144,7 @@ releases: ## Which releases each app host has, and what each worker runs
 reboot: ## Drain a host, reboot it, see it serve again (HOST=app1; DOWNTIME=1: though nobody stands in for it)
 add-host: ## Make a host that is new in the inventory a part of the site (HOST=app3)
 remove-host: ## Drain a host, stop it, and make the others forget it (HOST=app3)
+uninstall: ## Take the site off a host, as if it had never been there (HOST=app1 CONFIRM=app1; DATA=delete: its data too; CHECK=1: what that is)
 staff: ## Make the first staff account (NAME=you EMAIL=you@example.com); prints how to set its password
 promote: ## Make the standby database the primary (FENCE=1: stop the old one first; CONFIRM=host: it is off)
 rejoin: ## Make a standby of a database host that was the primary, or fell behind (HOST=db1)
@@ -178,6 +179,10 @@ test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted,
 test-compose: lab-tools ## The site in containers from nothing, read-only, a match through its nginx, monitoring, down (five minutes)
 	@docker/lab/bootstrap.sh compose
 	$(TEST) tests/compose $(ARGS)
+
+.PHONY: test-uninstall
+test-uninstall: ops-tools lab-tools ## A bare host, the site on it and off it again, and what is left (five minutes)
+	@$(TEST) tests/uninstall $(ARGS)
 
 .PHONY: test-membership
 test-membership: ops-tools lab-tools ## An app host and a standby leave a cluster and join it again while bots play on it

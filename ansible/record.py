@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-VERBS = ("started", "restarted", "reloaded", "stopped")
+VERBS = ("started", "restarted", "reloaded", "stopped", "removed")
 # Modules of services that are given a name and a state; our own say what they did
 SERVICES = {"service", "systemd", "systemd_service"}
 NAMES_SHOWN = 12
@@ -48,7 +48,7 @@ def _join(there: list[str], more: Iterable[str]) -> None:
 
 
 def _short(unit: str) -> str:
-    return unit.removesuffix(".service")
+    return unit if unit.startswith("/") else unit.removesuffix(".service")
 
 
 def _files(result: Mapping[str, Any]) -> list[str]:

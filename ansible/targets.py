@@ -94,6 +94,11 @@ TARGETS = {
         closes=True,
     ),
     "remove-host": Target(playbook="remove_host.yml", texts={"HOST": "leaving_host"}, switches=DEPLOYS, closes=True),
+    "uninstall": Target(
+        playbook="uninstall.yml",
+        texts={"HOST": "uninstall_host", "CONFIRM": "uninstall_confirm", "DATA": "uninstall_data"},
+        knows=frozenset({"CHECK"}),
+    ),
     "staff": Target(playbook="staff.yml", texts={"NAME": "staff_name", "EMAIL": "staff_email"}),
     "promote": Target(
         playbook="promote.yml",

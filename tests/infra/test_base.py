@@ -1,5 +1,6 @@
 """A host that keeps itself in order: nothing has failed, updates come by themselves, the journal survives."""
 
+import json
 import time
 
 import pytest
@@ -19,6 +20,14 @@ def test_systemd_has_read_every_unit_as_it_is_on_disk(host):
 
 def test_host_finishes_booting(host):
     assert host.check_output("systemctl is-system-running --wait") == "running"
+
+
+def test_host_knows_what_the_site_wrote(host):
+    """So that what is turned off can be taken away: each file with its role, and no file that is not there."""
+    files = json.loads(host.check_output("cat /var/lib/misc/matchpoint-manifest/files.json"))
+    assert {"base", "firewall", "exporters"} <= set(files.values())
+    listed = " ".join(f"'{path}'" for path in files)
+    assert host.check_output(f"for path in {listed}; do [ -e $path ] || echo $path; done") == ""
 
 
 def test_security_updates_come_by_themselves_and_reboots_do_not(host):

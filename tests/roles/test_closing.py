@@ -34,6 +34,8 @@ def record():
     record.add("app1", "app : Start", "app_switch", {}, started)
     restart = {"name": "postgresql@17-main", "state": "restarted"}
     record.add("db1", "postgres : Restart", "ansible.builtin.systemd_service", restart, {"changed": True})
+    left = {"changed": True, "stopped": ["mtail.service"], "removed": ["/etc/mtail/nginx.mtail"]}
+    record.add("db1", "Stop and remove what left", "turn_off", {}, left)
     record.add("db1", "postgres : Look", "command", {}, {"changed": False, "restarted": ["nothing"]})
     return record
 
@@ -47,7 +49,13 @@ def test_deploy_says_where_it_serves_what_changed_and_what_comes_next(record: Re
     told = said(record)
     assert told.startswith("make deploy took 62 s.")
     assert "app1  changed    3 tasks: nginx 2, app 1" in told
-    for line in ("started    matchpoint-web@8001", "reloaded   nginx", "restarted  postgresql@17-main"):
+    for line in (
+        "started    matchpoint-web@8001",
+        "reloaded   nginx",
+        "restarted  postgresql@17-main",
+        "stopped    mtail",
+        "removed    /etc/mtail/",
+    ):
         assert line in told
     assert "nothing" not in told
     assert "https://pong.example.com/ serves version" in told
@@ -68,7 +76,7 @@ def test_one_that_stopped_says_where_and_whether_anything_changed(record: Record
 
 
 def test_check_mode_sums_up_before_the_differences(record: Record) -> None:
-    assert "nothing was changed. 4 tasks on 2 hosts would change something" in said(record, CHECK=True)
+    assert "nothing was changed. 5 tasks on 2 hosts would change something" in said(record, CHECK=True)
 
 
 @pytest.mark.parametrize("is_check", [True, False])

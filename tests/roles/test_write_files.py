@@ -11,14 +11,20 @@ from typing import Any
 from tests.processes import run
 from tests.rules.model import ROOT
 
-MODULE = ROOT / "ansible/plugins/modules/write_files.py"
+PLUGINS = ROOT / "ansible/plugins"
+# As on a host, where its module_utils are among Ansible's
+MODULE = f"""
+import runpy, ansible.module_utils
+ansible.module_utils.__path__.append("{PLUGINS}/module_utils")
+runpy.run_path("{PLUGINS}/modules/write_files.py", run_name="__main__")
+"""
 OURS = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 
 
 def write(*files: dict[str, Any], **options: Any) -> dict[str, Any]:
     """What the module answers."""
     arguments = OURS | {"files": [one | {"path": str(one["path"])} for one in files]} | options
-    done = run([sys.executable, MODULE], stdin=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), umask=0o077)
+    done = run([sys.executable, "-c", MODULE], stdin=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), umask=0o077)
     assert done.stdout, done.stderr
     return json.loads(done.stdout)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.host_manifest import Manifest
 
 DOCUMENTATION = """
 module: write_files
@@ -22,11 +23,13 @@ description:
   - Files are written in the given order, and none before all have been found right. Folders above them are made if
     there are none, for everybody to read.
   - systemd reads its units anew when one of them has changed.
+  - What a role writes stands in the host's manifest, with what was there before, so that turn_off can take it away.
   - A host of which check mode is the first run may lack users and programs; what is not there yet counts as changed.
 options:
   owner: {description: of those that name none, type: str, default: root}
   group: {description: of those that name none, type: str, default: root}
   mode: {description: of files that name none; folders get x as well, type: str, default: "0644"}
+  role: {description: "whose files these are, filled in by the action plugin", type: str, default: ""}
   unapplied:
     description:
       - a file that is made before the first change, and that the handlers remove when the change is in force. While it
@@ -180,6 +183,20 @@ def write_all(module: AnsibleModule, files: list[dict[str, Any]]) -> tuple[list[
     return [file["path"] for file in changed], [done[file["path"]][1] for file in changed if not file["secret"]]
 
 
+def note(role: str, files: list[dict[str, Any]]) -> None:
+    """Tells the manifest before anything is written, so that what a killed run has written is known. Raises Wrong."""
+    manifest = Manifest()
+    try:
+        manifest.begin()
+        for file in files:
+            if file["state"] == "file" and differs(file):
+                manifest.keep(Path(file["path"]))
+        paths = {state: [file["path"] for file in files if file["state"] == state] for state in ("file", "absent")}
+        manifest.note(role, paths["file"], paths["absent"])
+    except OSError as error:  # a full disk, above all
+        raise Wrong(f"The host's manifest could not be written: {error.strerror}") from error
+
+
 def is_unit(path: Path) -> bool:
     """Whether systemd must hear of a change: a unit or a part of one, and not what roles note beside it."""
     return path.is_relative_to(UNITS) and path.suffix != ""
@@ -236,6 +253,7 @@ def main() -> None:
             "owner": {"default": "root"},
             "group": {"default": "root"},
             "mode": {"default": "0644"},
+            "role": {"default": ""},
             "unapplied": {"type": "path"},
             "sets": {"type": "list", "elements": "dict", "default": [], "options": SET},
             "files": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS},
@@ -250,6 +268,8 @@ def main() -> None:
         mark.touch()
     changed, differences, wrong = [], [], ""
     try:
+        if module.params["role"] and not module.check_mode:
+            note(module.params["role"], files)
         changed, differences = write_all(module, files)
     except Wrong as error:
         wrong = f"{error}. The files of this task are as they were."
