@@ -1,13 +1,9 @@
 import base64
-import gettext
 import re
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import qrcode
-from django.conf import settings
 from django.db import OperationalError
 from django.test import Client, override_settings
 from qrcode.image.svg import SvgPathImage
@@ -18,7 +14,6 @@ from live.records import FinishedMatch
 from matches import views
 from matches.services import match_finish
 from matchpoint.settings.environment import Release
-from tests.processes import run
 
 pytestmark = pytest.mark.django_db
 
@@ -187,17 +182,6 @@ def test_pages_speak_the_language_of_the_browser_or_the_chosen_one(client: Clien
     assert '<html lang="en"' in client.get("/", headers={"accept-language": "xx"}).content.decode()
     client.post("/i18n/setlang/", {"language": "de", "next": "/"})
     assert '<html lang="de"' in client.get("/", headers={"accept-language": "en"}).content.decode()
-
-
-@pytest.mark.skipif(shutil.which("msgfmt") is None, reason="needs msgfmt (apt: gettext)")
-def test_the_compiled_translations_are_those_of_the_sources(tmp_path: Path) -> None:
-    for source in Path(settings.LOCALE_PATHS[0]).glob("*/LC_MESSAGES/*.po"):
-        run(["msgfmt", "--check-format", "-o", tmp_path / "new.mo", source], check=True)
-        catalogues = []
-        for compiled in (source.with_suffix(".mo"), tmp_path / "new.mo"):
-            with compiled.open("rb") as file:
-                catalogues.append(vars(gettext.GNUTranslations(file))["_catalog"])
-        assert catalogues[0] == catalogues[1], f"{source}: run manage.py compilemessages"
 
 
 @override_settings(RELEASE=Release("3f9c2a7d10be", "0.2.0", "a" * 40, has_changes=True))

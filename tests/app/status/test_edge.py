@@ -154,11 +154,15 @@ def test_without_a_copy_there_is_the_page_of_a_bad_moment(site: Edge, worker: Wo
     [
         ("de-AT,de;q=0.9,en;q=0.5", "", "de"),
         ("en-GB,en;q=0.9,de;q=0.5", "", "en"),
-        ("fr,de;q=0.5", "", "de"),
-        ("fr", "", "en"),
+        ("it,de;q=0.5", "", "de"),
+        ("fr-CH, fr;q=0.9, en;q=0.8", "", "fr"),
+        ("es,de;q=0.5", "", "es"),
+        ("it", "", "en"),
+        ("den", "", "en"),
         ("", "", "en"),
         ("en", "django_language=de", "de"),
         ("de", "django_language=en", "en"),
+        ("de", "django_language=es", "es"),
         ("en", "django_language=../../etc", "en"),
     ],
 )
