@@ -115,6 +115,19 @@ class Seat(models.Model):
         return self.name
 
 
+class Tally(models.Model):
+    """How many matches a user played and won, so that nobody counts seats to show a page. See matches.tally."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="tally"
+    )
+    played = models.PositiveIntegerField()
+    won = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.won} of {self.played}"
+
+
 class Timeline(models.Model):
     """Every event of a match, in the shape of docs/protocol.md, as gzipped JSON."""
 

@@ -3,7 +3,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.db.models import Count, F, FilteredRelation, Prefetch, Q, QuerySet
 
-from matches.models import Match, Seat
+from matches.models import Match, Seat, Tally
 from matches.timelines import replay
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ def matches_of(player: "Player") -> "QuerySet[WithAnnotations[Match, Own]]":
 
 
 def record_of(*, user: "User") -> Record:
+    tally = Tally.objects.filter(pk=user.pk).first()
+    if tally is not None:
+        return Record(tally.played, tally.won)
     counts = Seat.objects.filter(user=user).aggregate(
         played=Count("pk"), won=Count("pk", filter=Q(match__winner=F("side")))
     )

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from matches.models import Match, Seat, Timeline
 from matches.rules import MatchRequest
+from matches.tally import tallies_recount, tally_add, tally_forget
 from matches.timelines import rally_hits
 from ratings.services import match_rate, match_rate_again
 
@@ -102,11 +103,13 @@ def match_finish(*, record: "FinishedMatch") -> bool:
         if match.epoch >= record.epoch:
             return False
         logger.warning("result of an older owner replaced", extra={"match": spec.id, "epoch": record.epoch})
+        tally_forget(seats=Seat.objects.filter(match=match))
         Match.objects.filter(pk=match.pk).update(**result)
         Seat.objects.filter(match=match).delete()
         Timeline.objects.filter(match=match).delete()
         match.refresh_from_db()
     seats = Seat.objects.bulk_create([_seat(match, player, user_ids) for player in players])
+    tally_add(match=match, seats=seats)
     if is_new:
         match_rate(match=match, seats=seats)
     else:
@@ -156,7 +159,11 @@ def _seat(match: Match, player: "PlayerSpec", user_ids: set[int]) -> Seat:
     )
 
 
+@transaction.atomic
 def seats_claim(*, user: "User", guest_id: str) -> int:
     """Give the matches of a guest to `user`; returns how many. Matches against oneself stay with the guest."""
     own = Seat.objects.filter(user=user).values("match")
-    return Seat.objects.filter(guest_id=guest_id, user=None).exclude(match__in=own).update(user=user, guest_id="")
+    count = Seat.objects.filter(guest_id=guest_id, user=None).exclude(match__in=own).update(user=user, guest_id="")
+    if count:
+        tallies_recount([user.pk])
+    return count

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from accounts.players import player_aget, player_get
 from live.directory import get_directory
 from matches.invitations import qr_code
-from matches.selectors import match_summary, matches_of
+from matches.selectors import match_summary, matches_of, record_of
 from ratings.selectors import rating_of
 
 PAGE_SIZE = 20
@@ -53,7 +53,11 @@ async def replay(request: HttpRequest, match_id: str) -> HttpResponse:
 
 @require_safe
 def history(request: HttpRequest) -> HttpResponse:
-    page = Paginator(matches_of(player_get(request)), PAGE_SIZE).get_page(request.GET.get("page"))
+    player = player_get(request)
+    paginator = Paginator(matches_of(player), PAGE_SIZE)
+    if player.user:
+        paginator.count = record_of(user=player.user).played  # a cached property: nobody counts
+    page = paginator.get_page(request.GET.get("page"))
     return render(request, "matches/history.html", {"matches": page})
 
 

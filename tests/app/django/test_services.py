@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -12,10 +12,11 @@ from engine.ai import Level
 from live import records
 from live.records import FinishedMatch, match_id_new
 from matches import models
-from matches.models import Match, Seat
+from matches.models import Match, Seat, Tally
 from matches.rules import BadRequest, MatchRequest
 from matches.selectors import matches_of, record_of
 from matches.services import match_create, match_finish, seats_claim
+from matches.tally import tallies_recount_all
 from privacy.services import DELETED_NAME
 
 Record = Callable[..., FinishedMatch]
@@ -194,3 +195,33 @@ def test_a_wish_has_sensible_defaults() -> None:
 def test_the_database_has_a_word_for_every_mode_and_level() -> None:
     assert models.Mode.values == list(get_args(records.Mode))
     assert models.Level.values == list(get_args(Level))
+
+
+def test_what_a_page_says_that_somebody_played_costs_one_row(
+    record: Record, make_user: Callable[..., User], django_assert_num_queries: Callable[..., Any]
+) -> None:
+    ada, bob = make_user("ada"), make_user("bob")
+
+    def _record_of(user: User) -> Any:
+        return record_of(user=user)
+
+    def told() -> list[tuple[int, int]]:
+        with django_assert_num_queries(2):
+            return [(known.played, known.won) for known in map(_record_of, (ada, bob))]
+
+    match_finish(record=record("old", left="g:me", right=f"u:{bob.pk}", winner=1))
+    Tally.objects.all().delete()  # as of matches from before there were any
+    for number in range(3):
+        match_finish(record=record(f"m{number}", left=f"u:{ada.pk}", right=f"u:{bob.pk}", winner=number % 2))
+    assert told() == [(3, 2), (4, 2)]
+    match_finish(record=record("m0", left=f"u:{ada.pk}", right=f"u:{bob.pk}", winner=0))  # once more
+    assert told() == [(3, 2), (4, 2)]
+    other = replace(record("m0", left=f"u:{ada.pk}", right=f"u:{bob.pk}", winner=1), epoch=3)
+    match_finish(record=other)  # by a newer owner
+    assert told() == [(3, 1), (4, 3)]
+    seats_claim(user=ada, guest_id="me")  # the friend of then is bob, whom she beat or not
+    assert told() == [(4, 1), (4, 3)]
+    Tally.objects.filter(pk=ada.pk).update(played=7)  # a worker of the release before passed it by
+    assert tallies_recount_all() == 1
+    assert told() == [(4, 1), (4, 3)]
+    assert tallies_recount_all() == 0
