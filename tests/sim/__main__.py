@@ -30,6 +30,7 @@ def main() -> int:
                 steps += world.loop.steps
                 if options.seed is not None:
                     print("\n".join(world.story))
+                    print(f"trace {world.loop.trace:08x}")
             except Broken as error:
                 failed.append(seed)
                 print(f"{error}\n", flush=True)

@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from zlib import crc32
 
 SECOND: Final = 1_000_000
 BEGIN: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -74,6 +75,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._time = 0.0
         self._storm = 0
         self.steps = 0
+        self.trace = 0  # of which steps were run when, by whom
         self.is_ending = False
         self._dropped: list[asyncio.Handle] = []  # what the dead would have done
 
@@ -141,9 +143,19 @@ class SimLoop(asyncio.BaseEventLoop):
                 continue
             self.steps += 1
             self._storm += 1
+            if not self.is_ending:
+                self.trace = crc32(f"{self._time!r} {process and process.name} {_name(handle)}".encode(), self.trace)
             handle._run()  # type: ignore[attr-defined]
         if self._storm > STORM:
             raise RuntimeError(f"time stands still at {self._time:.6f} s")
+
+
+def _name(handle: asyncio.Handle) -> str:
+    """What runs: a function, or the coroutine of a task."""
+    call = handle._callback  # type: ignore[attr-defined]
+    task = getattr(call, "__self__", None)
+    named: Any = task.get_coro() if isinstance(task, asyncio.Task) else call
+    return getattr(named, "__qualname__", type(named).__name__)
 
 
 class SimClock:

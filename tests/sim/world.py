@@ -7,10 +7,12 @@ import asyncio
 import logging
 import os
 import random
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from live.directory import Directory
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
@@ -163,8 +165,10 @@ class World:
 
         self.loop.set_exception_handler(failed)
         asyncio.set_event_loop(self.loop)
+        ids = random.Random(self.seed)
         try:
-            self.loop.run_until_complete(self.loop.create_task(self._live(), context=self._nature.context()))
+            with patch.object(secrets, "token_hex", lambda size: ids.randbytes(size).hex()):
+                self.loop.run_until_complete(self.loop.create_task(self._live(), context=self._nature.context()))
         except RuntimeError as error:
             if not failures:
                 raise Broken(str(error)) from error

@@ -29,7 +29,7 @@ class Room:
         left, right = spec.players
         self.seats = (Seat(0, left, LatencyMeter(grace_max)), Seat(1, right, LatencyMeter(grace_max)))
         self.expected: set[int] = set()  # sides that were here a moment ago, at another worker: on their way
-        self.watchers: set[Socket] = set()
+        self.watchers: dict[Socket, None] = {}  # in the order in which they came
         self._shared: tuple[str, int] | None = None  # the owner before, and the last version that both have told
         self._held: list[Frame] | None = None
         self._arriving: dict[Socket, tuple[int | None, int]] = {}  # side and version, while events are held
@@ -62,7 +62,7 @@ class Room:
         if side is None:
             if len(self.watchers) >= WATCHERS_MAX:
                 raise Refused(4429, "too many watch this match")
-            self.watchers.add(socket)
+            self.watchers[socket] = None
             return
         seat = self.seats[side]
         self.expected.discard(side)
@@ -106,7 +106,7 @@ class Room:
     def leave(self, socket: Socket) -> Seat | None:
         """The socket is gone; answers with the seat that it leaves empty."""
         self._arriving.pop(socket, None)
-        self.watchers.discard(socket)
+        self.watchers.pop(socket, None)
         seat = self.seat_of(socket)
         if seat is not None:
             seat.socket = seat.wish = None

@@ -85,7 +85,7 @@ class _Socket:
         """Until the socket ends; on the straight way, until messages go to the match by themselves."""
         connection = self._connection
         connection.on_close = self._detach
-        self._worker.connections.add(connection)
+        self._worker.connections[connection] = None
         metrics.ws_connections.labels(CONSUMER).inc()
         is_handed_on = False
         try:
@@ -111,7 +111,7 @@ class _Socket:
         """The peer has gone."""
         connection = self._connection
         self._detach()
-        self._worker.connections.discard(connection)
+        self._worker.connections.pop(connection, None)
         metrics.ws_connections.labels(CONSUMER).dec()
         metrics.ws_disconnects.labels(CONSUMER, connection.close_reason).inc()
         connection.end()

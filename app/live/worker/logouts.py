@@ -1,6 +1,6 @@
 """Who is logged out leaves the court: at every worker, at once, and with tokens that open nothing any more."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -23,7 +23,7 @@ class Logouts:
     def __init__(
         self,
         directory: Directory,
-        sockets: Set[Socket],
+        sockets: Collection[Socket],
         owners: Mapping[str, MatchOwner],
         *,
         failed: Callable[[Exception], None],

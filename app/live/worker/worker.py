@@ -59,7 +59,7 @@ class Worker:
     ) -> None:
         self.name = name
         self.clock = clock
-        self.connections: set[Socket] = set()
+        self.connections: dict[Socket, None] = {}  # in the order in which they came
         self._directory = directory
         self.results = results
         self._rng = rng
@@ -264,7 +264,7 @@ class Worker:
         if beat is None:
             self._takeover.forget()
             return
-        for match_id in beat.lost | beat.forgotten:
+        for match_id in sorted(beat.lost | beat.forgotten):
             owner = self._owners.get(match_id)
             if owner is None or owner.is_done or owner.is_parting or owner.epoch != owned[match_id]:
                 continue
