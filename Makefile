@@ -199,6 +199,11 @@ test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, t
 mutants-rules: rules-tools ## Move each limit and each `for` of the alerts by a tenth: a test of the rules has to fail (ALERTS='PostgresDown alerts-site': some)
 	@nice $(RUN) python -m tests.rules.mutants $(ALERTS)
 
+.PHONY: bench-lobby
+bench-lobby: ## A thousand strangers wait at web processes around a real store, while some are killed (ARGS='--players 200')
+	@docker/lab/bootstrap.sh python bench
+	PYTHONPATH=app $(RUN) python -m tests.bench.lobby $(ARGS)
+
 # Drills have labs of their own, unless the command line says another
 DRILLS = $(RUN) python -m tests.drills $(if $(filter command line,$(origin LAB)),--lab $(LAB)) \
   $(if $(filter command line,$(origin TOPOLOGY)),--topology $(TOPOLOGY)) $(if $(JOBS),--jobs $(JOBS))
