@@ -1,4 +1,4 @@
-"""Valkey: the directory of matches, their snapshots, the channel layer and sessions."""
+"""Valkey: the directory of matches, their snapshots, the lobby and sessions."""
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import units
@@ -186,7 +186,7 @@ CLIENTS = [
             ("redis_blocked_clients", "waiting for a message"),
             ("redis_pubsub_channels", "channels subscribed"),
         ),
-        "Connections of the game's processes; those of the channel layer wait for messages. "
+        "Connections of the game's processes. "
         "Bad: growth without players.",
     ),
     lines(

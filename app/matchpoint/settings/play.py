@@ -36,7 +36,6 @@ DATABASES: dict[str, Any] = {
     }
 }
 CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 # WhiteNoise straight from the sources, so that a changed file shows on reload.
 MIDDLEWARE = WITH_WHITENOISE

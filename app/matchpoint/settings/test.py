@@ -21,7 +21,6 @@ CONTENT_SECURITY_POLICY = content_security_policy("ws://testserver")
 
 DATABASES: dict[str, Any] = {"default": env.db_url("MATCHPOINT_DATABASE_URL", default="sqlite://:memory:")}
 CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; the suite hashes hundreds
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
