@@ -8,7 +8,9 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sites.shortcuts import get_current_site
+from django.core.mail import EmailMultiAlternatives
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -91,6 +93,25 @@ class AccountAdapter(DefaultAccountAdapter):
         if address.verified:
             context = {"deleted_email": address.email}
             super().send_notification_mail("account/email/email_deleted", address.user, context, address.email)
+
+    def render_mail(
+        self, template_prefix: str, email: str | list[str], context: dict[str, Any], headers: Any = None
+    ) -> EmailMultiAlternatives:
+        """The plain text and, made of it, the same as HTML, in which only addresses of this site are links.
+
+        A mail repeats what strangers have sent: a browser's name may be an address of theirs.
+        """
+        message: EmailMultiAlternatives = super().render_mail(template_prefix, email, context, headers)
+        request = context.get("request")
+        own = f"{request.scheme}://{request.get_host()}/" if request else None
+        paragraphs = [
+            {"text": text, "is_link": own is not None and text.startswith(own) and not any(map(str.isspace, text))}
+            for text in (part.strip() for part in message.body.split("\n\n"))
+            if text
+        ]
+        about = {"subject": message.subject, "paragraphs": paragraphs}
+        message.attach_alternative(render_to_string("account/email/mail.html", about), "text/html")
+        return message
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Into the queue: registering must not fail for want of a relay, nor tell by its time who has an account."""

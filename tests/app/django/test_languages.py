@@ -3,13 +3,20 @@
 import gettext
 import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
+import allauth
 import pytest
 from django.conf import settings
+from django.contrib.sites.shortcuts import get_current_site
 from django.core.management import call_command
-from django.test import Client
+from django.template.loader import get_template
+from django.test import Client, RequestFactory
+from django.utils import translation
 
+from accounts.adapter import AccountAdapter
+from accounts.models import User
 from tests.processes import run
 
 APP = Path(settings.LOCALE_PATHS[0]).parent
@@ -84,3 +91,57 @@ def test_pages_numbers_and_dates_are_in_the_language_of_the_browser(client: Clie
     assert f'<html lang="{language[:2]}"' in page
     assert play in page
     assert {f'value="{code}"' in page for code, _ in settings.LANGUAGES} == {True}
+
+
+# Ways to log in that are off, and a mail to strangers that is off (settings)
+NEVER_SENT = ("account/email/login_code", "account/email/password_reset_code", "account/email/unknown_account")
+
+
+def mails() -> list[str]:
+    """All mails that allauth or we can send, by the prefix of their templates."""
+    folders = [Path(allauth.__file__).parent / "templates", APP / "templates"]
+    found = {
+        str(file.relative_to(folder)).removesuffix("_subject.txt")
+        for folder in folders
+        for app in ("account", "mfa")
+        for file in (folder / app / "email").glob("*_subject.txt")
+    }
+    return sorted(found - set(NEVER_SENT))
+
+
+def test_every_mail_is_our_own_in_every_language_as_text_and_html() -> None:
+    request = RequestFactory().get("/")
+    link = "http://testserver/accounts/somewhere/"
+    context = {
+        "request": request,
+        "current_site": get_current_site(request),
+        "user": User(username="ada"),
+        "email": "ada@example.com",
+        "activate_url": link,
+        "password_reset_url": link,
+        "ip": "192.0.2.1",
+        "user_agent": "http://evil.example/<b>",
+        "timestamp": datetime(2026, 1, 2, 12, tzinfo=UTC),
+        "due_at": datetime(2026, 1, 2, 12, tzinfo=UTC),
+    }
+    assert len(mails()) > 15
+    for prefix in mails():
+        said = {}
+        for part in ("subject", "message"):
+            assert get_template(f"{prefix.removesuffix('_signup')}_{part}.txt").origin.name.startswith(str(APP)), (
+                f"{prefix} is allauth's"
+            )
+        for language, _ in settings.LANGUAGES:
+            with translation.override(language):
+                message = AccountAdapter(request).render_mail(prefix, "ada@example.com", context)
+            ((html, kind),) = [(str(part[0]), part[1]) for part in message.alternatives]
+            assert message.subject.startswith("[Matchpoint] ")
+            assert "Matchpoint · testserver" in message.body
+            assert kind == "text/html"
+            assert f'<html lang="{language}"' in html
+            assert 'href="http://evil' not in html
+            assert "<b>" not in html
+            assert f'<a href="{link}"' in html or link not in message.body
+            said[language] = (message.subject, message.body)
+        assert len({subject for subject, _ in said.values()}) == len(settings.LANGUAGES), said
+        assert len({body for _, body in said.values()}) == len(settings.LANGUAGES), said

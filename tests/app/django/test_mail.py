@@ -126,7 +126,7 @@ def test_who_registers_with_a_taken_address_is_let_in_and_its_owner_is_told() ->
     sign_up("mallory", KNOWN)
     [message] = delivered()
     assert message.to == [KNOWN]
-    assert "already exists" in message.subject.lower()
+    assert "you have an account already" in message.subject.lower()
     assert not EmailAddress.objects.filter(user__username="mallory", verified=True).exists()
 
 

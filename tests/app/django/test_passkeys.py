@@ -77,7 +77,7 @@ def noted() -> list[tuple[str, str, str]]:
 def test_a_passkey_logs_in_without_password_or_second_factor(
     client: Client, owner: User, key: SoftwareAuthenticator
 ) -> None:
-    assert [message.subject for message in delivered()] == ["[Matchpoint] Security Key Added"]
+    assert [message.subject for message in delivered()] == ["[Matchpoint] A passkey was added to your account"]
     assert delivered()[0].to == [OWNER]
     Entry.objects.all().delete()
     assert log_in_with(client, key, owner).headers["Location"] == "/leaderboard/"
@@ -107,7 +107,7 @@ def test_a_borrowed_session_neither_adds_nor_removes_a_passkey(
     delivered().clear()
     client.post(f"{KEYS}keys/{found.pk}/remove/")
     assert not Authenticator.objects.exists()
-    assert [message.subject for message in delivered()] == ["[Matchpoint] Security Key Removed"]
+    assert [message.subject for message in delivered()] == ["[Matchpoint] A passkey was removed from your account"]
     assert ("factor", "ada", "removed webauthn") in noted()
 
 

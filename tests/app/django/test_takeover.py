@@ -78,13 +78,14 @@ def test_every_change_asks_for_the_password_and_is_told_to_the_old_address(borro
     borrowed.post("/accounts/email/", {"action_primary": "", "email": THIEF})
     borrowed.post("/accounts/email/", {"action_remove": "", "email": OWNER})
     subjects = [message.subject for message in mails_to(OWNER)]
-    assert subjects[1:] == ["[Matchpoint] Email Changed", "[Matchpoint] Email Removed"]
+    told = ["The address of your account was changed", "An address was removed from your account"]
+    assert subjects[1:] == [f"[Matchpoint] {subject}" for subject in told]
 
 
 def test_a_changed_password_is_told_to_confirmed_addresses_alone(borrowed: Client, owner: User) -> None:
     new = {"password1": "a better horse 43", "password2": "a better horse 43"}
     borrowed.post("/accounts/password/change/", {"oldpassword": PASSWORD, **new})
-    assert [message.subject for message in mails_to(OWNER)] == ["[Matchpoint] Password Changed"]
+    assert [message.subject for message in mails_to(OWNER)] == ["[Matchpoint] The password of your account was changed"]
     delivered().clear()
     EmailAddress.objects.update(verified=False)
     log_in(borrowed, password=new["password1"])
