@@ -145,3 +145,33 @@ def test_every_mail_is_our_own_in_every_language_as_text_and_html() -> None:
             said[language] = (message.subject, message.body)
         assert len({subject for subject, _ in said.values()}) == len(settings.LANGUAGES), said
         assert len({body for _, body in said.values()}) == len(settings.LANGUAGES), said
+
+
+OTHER_TONE = {
+    "de": r"\b(Ihnen|Ihre[mnrs]?|(?<!^)(?<![.:?!] )Sie)\b",
+    "fr": r"\b(tu|toi|tes|ton)\b",
+    "es": r"\b(usted|ustedes)\b",
+}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.parts[-3])
+def test_a_language_keeps_its_tone(source: Path) -> None:
+    other = re.compile(OTHER_TONE[source.parts[-3]])
+    assert [text for text in catalogue(source.with_suffix(".mo")).values() if other.search(text)] == []
+
+
+# Of allauth's own pages, which show what stands in its catalogues unless ours says otherwise
+FORMAL = (
+    ("de", "/accounts/password/reset/", r"\b(Ihnen|Ihre?[mnrs]?)\b"),
+    ("de", "/accounts/password/reset/done/", r"\b(Ihnen|Ihre?[mnrs]?)\b"),
+    ("es", "/accounts/password/reset/", r"\b(usted|su|Introduzca)\b"),
+    ("es", "/accounts/password/reset/done/", r"\b(usted|su|Le)\b"),
+)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("language", "path", "formal"), FORMAL)
+def test_the_pages_of_the_login_speak_as_all_others_do(client: Client, language: str, path: str, formal: str) -> None:
+    page = client.get(path, headers={"accept-language": language}).content.decode()
+    main = re.sub(r"<[^>]*>", " ", page[page.index("<main") : page.index("</main>")])
+    assert re.search(formal, main) is None, main
