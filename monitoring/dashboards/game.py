@@ -72,8 +72,12 @@ NOW = [
 PLAYERS = [
     lines(
         "Sockets by worker",
-        totals(LIVE, ("matchpoint_ws_connections", "{{worker}}"), by="worker"),
-        "Open match sockets of each live worker. Bad: one far above the others, which should share the load.",
+        [
+            *totals(LIVE, ("matchpoint_ws_connections", "{{worker}}"), by="worker"),
+            *totals(LIVE, ("matchpoint_ws_polled", "of all, carried by HTTP requests")),
+        ],
+        "Open match sockets of each live worker. Bad: one far above the others, which should share the load; many "
+        "that HTTP requests carry: something on the way, perhaps the own edge, lets no WebSocket through.",
     ),
     lines(
         "Connects by result",
