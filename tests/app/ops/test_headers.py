@@ -15,6 +15,18 @@ LINKS = [f"/accounts/password/reset/key/{KEY}/", f"/accounts/confirm-email/{KEY}
 
 
 class _Worker(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections are kept
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        told = {"port": self.client_address[1], "rtt": self.headers.get("X-TCP-RTT"), "by": self.headers["Connection"]}
+        body = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_GET(self) -> None:
         status = int(self.headers.get("X-Answer", "200"))
         body = b"x" * 5_000
@@ -36,9 +48,9 @@ class _Worker(BaseHTTPRequestHandler):
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     worker = ThreadingHTTPServer(("127.0.0.1", 0), _Worker)
     Thread(target=worker.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    with edge(
-        tmp_path_factory.mktemp("edge"), [f"127.0.0.1:{worker.server_port}"], live={"dead": "127.0.0.1:9"}
-    ) as site:
+    address = f"127.0.0.1:{worker.server_port}"
+    live = {"dead": "127.0.0.1:9", "app1-8101": address}
+    with edge(tmp_path_factory.mktemp("edge"), [address], live=live) as site:
         yield site
     worker.shutdown()
     worker.server_close()
@@ -128,3 +140,15 @@ def test_an_ipv6_customer_is_one_visitor(front: Edge, address: str, network: str
     assert len(patterns) == 2
     found = next((match for pattern in patterns if (match := re.match(pattern, address))), None)
     assert (found["matchpoint_prefix"] if found else address) == network
+
+
+def test_requests_that_carry_sockets_reach_their_worker_by_connections_that_are_kept(front: Edge) -> None:
+    told = [json.loads(front.ask("/ws/app1-8101/match/x/poll", "POST", body="{}").text) for _ in range(8)]
+    assert len({one["port"] for one in told}) < len(told)  # each of nginx's processes keeps its own
+    assert all(one["rtt"].isdigit() for one in told)
+    assert front.ask("/ws/app1-8101/match/x/poll", "POST", body="x" * 16_500).status == 413
+    assert front.ask("/ws/unknown/match/x/poll", "POST", body="{}").status == 404
+    assert front.ask("/ws/dead/match/x/poll", "POST", body="{}").status == 502
+    logged = [json.loads(line) for line in (front.folder / "access.log").read_text().splitlines()]
+    carried = [(line["status"], line["location"]) for line in logged if line["method"] == "POST"]
+    assert sorted(carried) == [(404, "other"), (413, "other"), (502, "other")]  # those that went well are not written
