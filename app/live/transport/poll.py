@@ -4,7 +4,7 @@ A `Session` stands where a WebSocket stands: it speaks ASGI to the application, 
 So messages, close codes, limits, tokens and the check of the Origin are those of sockets. The client holds one request
 that waits (a long poll), and says what it has to say in others, which bring back what follows from it. Every answer
 ends, so that no proxy on the way keeps it. Both directions are numbered: what was lost is asked for again, and what
-comes twice or too early is told apart. The format: docs/protocol.md; why so: docs/decisions/0021-second-transport.md.
+comes twice or too early is told apart. The format: docs/protocol.md; why so: docs/decisions/0020-second-transport.md.
 """
 
 import asyncio
