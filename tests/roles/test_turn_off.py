@@ -13,7 +13,7 @@ from tests.rules.model import ROOT
 
 host_manifest = load("ansible/plugins/module_utils/host_manifest.py")
 turn_off = load("ansible/plugins/modules/turn_off.py")
-BARE = {"packages": ["bash"], "users": ["root"]}
+BARE = {"packages": ["bash"], "users": ["root"], "groups": ["root"]}
 
 
 class Machine:
@@ -44,7 +44,7 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     run = tmp_path / "run"
     run.mkdir()
     (run / "deploy.lock").write_text(json.dumps({"token": "this run"}))
-    for name in ("packages", "users"):
+    for name in ("packages", "users", "groups"):
         monkeypatch.setattr(host_manifest, name, lambda name=name: BARE[name])
     monkeypatch.setattr(turn_off, "UNITS", tmp_path / "units")
     (tmp_path / "units").mkdir()
@@ -247,3 +247,33 @@ def test_packages_that_others_need_stop_an_uninstall_before_anything_is_changed(
         turn_off.uninstall(turn_off.Host(machine, manifest))
     assert machine.done == ["apt-mark", "apt-get"]
     assert (tmp_path / "etc/nginx").exists()
+
+
+def test_users_and_groups_go_unless_something_of_theirs_was_kept(
+    manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only those that are known to come with the site: others came after it."""
+    monkeypatch.setattr(turn_off, "KEPT", tmp_path)
+    monkeypatch.setattr(turn_off, "users", lambda: ["root", "postgres", "mtail", "shop"])
+    monkeypatch.setattr(turn_off, "groups", lambda: ["root", "postgres", "ssl-cert", "matchpoint-live", "shop"])
+    machine = Machine(tmp_path)
+
+    def say(words: list[str], **_: Any) -> tuple[int, str, str]:
+        machine.done.append(" ".join(words[:2]))
+        return 0, "postgres\npostgres\n" if words[0] == "find" else "", ""
+
+    monkeypatch.setattr(machine, "run_command", say)
+    host = turn_off.Host(machine, manifest)
+    turn_off.delete_users(host, BARE)
+    assert machine.done[1:] == ["userdel mtail", "groupdel matchpoint-live", "groupdel ssl-cert"]
+    assert host.told["kept"] == ["the user postgres, whose data were kept"]
+
+
+def test_a_file_that_a_package_takes_along_is_put_back(manifest: Any, tmp_path: Path) -> None:
+    path = tmp_path / "etc/locale"
+    path.parent.mkdir()
+    path.write_text("theirs\n")
+    manifest.keep(path)
+    path.unlink()
+    turn_off.Host(Machine(tmp_path), manifest).put_back(path)
+    assert path.read_text() == "theirs\n"

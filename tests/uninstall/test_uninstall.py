@@ -25,8 +25,10 @@ ss -ltnuH | awk '{print "port", $1, $5}'
 """
 # What a machine does by itself, or any installation leaves
 ALLOWED = re.compile(
-    r"^content /etc/((passwd|group|shadow|gshadow|subuid|subgid)-?|ld\.so\.cache)$"
+    r"^content \w+ +/etc/((passwd|group|shadow|gshadow|subuid|subgid)-?|ld\.so\.cache)$"
     r"|^path /etc/(passwd|group|shadow|gshadow|subuid|subgid)-$"
+    r"|^path /var/(lib/ucf/.*\.\d+|log/alternatives\.log)$"
+    r"|^(user|group) (matchpoint|postgres|prometheus|valkey)$"  # whose data were kept
 )
 HOST = "mp1"
 

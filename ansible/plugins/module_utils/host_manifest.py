@@ -1,13 +1,14 @@
 """What a site's roles wrote on this host, and what was there before them: so that it can be taken away again.
 
 `files.json` is {path: role}, of every file that write_files wrote and has not removed since. `bare.json` is what the
-host had before the first of them: {"packages": [...], "users": [...]}, or nothing when the site was there before there
-was a manifest. `before/` has the files that were overwritten. What the present run wrote is marked in /run, under the
-token of its deploy lock.
+host had before the first of them, {"packages": [...], "users": [...], "groups": [...]}, or nothing when the site was
+there before there was a manifest. `before/` has the files that were overwritten. What the present run wrote is marked
+in /run, under the token of its deploy lock.
 """
 
 from __future__ import annotations
 
+import grp
 import json
 import pwd
 import shutil
@@ -19,6 +20,8 @@ FOLDER = Path("/var/lib/misc/matchpoint-manifest")
 RUN = Path("/run/matchpoint")
 # What a version that kept no manifest has left, on every host the first; a deploy notes its secrets before roles write
 TRACES = (Path("/etc/nftables-matchpoint.conf"), Path("/etc/matchpoint/app.env"))
+# What packages that came with the site take along when they go, though it was the host's
+PURGED = (Path("/etc/default/locale"),)
 
 
 class Manifest:
@@ -30,7 +33,7 @@ class Manifest:
         return self._read("files.json")
 
     def bare(self) -> dict[str, list[str]]:
-        """Packages and users of before the site, empty where nobody knows."""
+        """Packages, users and groups of before the site, empty where nobody knows."""
         return self._read("bare.json")
 
     def begin(self, traces: Iterable[Path] = TRACES) -> None:
@@ -39,8 +42,11 @@ class Manifest:
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_bare = not any(path.exists() for path in traces)
-        self._write("bare.json", {"packages": packages(), "users": users()} if is_bare else {})
+        had = {"packages": packages(), "users": users(), "groups": groups()}
+        self._write("bare.json", had if is_bare else {})
         self._write("files.json", {})
+        for path in PURGED:
+            self.keep(path)
 
     def keep(self, path: Path) -> None:
         """Keeps a file that is about to be overwritten, if it is not the site's own."""
@@ -118,3 +124,7 @@ def packages() -> list[str]:
 
 def users() -> list[str]:
     return sorted(each.pw_name for each in pwd.getpwall())
+
+
+def groups() -> list[str]:
+    return sorted(each.gr_name for each in grp.getgrall())

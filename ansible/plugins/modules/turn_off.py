@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.host_manifest import Manifest, packages, users
+from ansible.module_utils.host_manifest import PURGED, Manifest, groups, packages, users
 
 DOCUMENTATION = """
 module: turn_off
@@ -67,6 +67,7 @@ DATA = (
 LOGS = (
     "/var/log/nginx", "/var/log/postgresql", "/var/log/valkey", "/var/log/pgbackrest", "/var/log/letsencrypt",
     "/var/log/prometheus", "/var/log/grafana", "/var/log/haproxy*", "/var/lib/nginx", "/var/lib/haproxy",
+    "/var/log/unattended-upgrades",
     "/var/lib/letsencrypt", "/var/lib/pgbackrest", "/var/spool/pgbackrest", "/etc/postgresql", "/etc/postgresql-common",
     "/etc/prometheus", "/etc/valkey", "/etc/nginx", "/etc/haproxy", "/etc/pgbackrest*", "/etc/grafana", "/etc/mtail",
     "/etc/patroni", "/var/www/html",
@@ -74,7 +75,7 @@ LOGS = (
 # Beside those that begin with its name
 USERS = (
     "postgres", "valkey", "prometheus", "grafana", "haproxy", "mtail", "etcd",
-    "systemd-timesync",
+    "systemd-timesync", "ssl-cert",
 )  # fmt: skip
 # What a unit has last told the node exporter would be told for ever
 TOLD = {
@@ -137,27 +138,34 @@ class Host:
 
     def remove(self, paths: Iterable[str]) -> None:
         for name in paths:
-            path, before = Path(name), self.manifest.before(Path(name))
+            path = Path(name)
             self.told["removed"].append(name)
             if self.is_dry:
                 continue
             path.unlink(missing_ok=True)
             if told := TOLD.get(path.name):
                 Path(told).unlink(missing_ok=True)
-            if before.is_file():
-                owner = before.stat()
-                path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(before, path)
-                shutil.chown(path, owner.st_uid, owner.st_gid)
+            self.put_back(path)
             # run_services notes beside a unit's drop-ins what it runs with
             for folder in (path.with_name(f"{path.name}.d"), *path.parents):
                 if not folder.is_dir() or not (folder.suffix == ".d" or "matchpoint" in str(folder)):
+                    continue
+                if folder.parent != UNITS and not any(folder.iterdir()) and owned(self, str(folder)):
                     continue
                 if folder.parent == UNITS and not list(folder.glob("*.conf")):
                     for mark in MARKS:
                         (folder / mark).unlink(missing_ok=True)
                 if not any(folder.iterdir()):
                     folder.rmdir()
+
+    def put_back(self, path: Path) -> None:
+        """What was there before the site, if anything was."""
+        before = self.manifest.before(path)
+        if before.is_file():
+            owner = before.stat()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(before, path)
+            shutil.chown(path, owner.st_uid, owner.st_gid)
 
     def clear(self, patterns: Iterable[str]) -> None:
         for pattern in patterns:
@@ -253,7 +261,9 @@ def uninstall(host: Host) -> None:
         host.run("apt-get", "purge", "--yes", "--quiet", *ours)
     if bare:
         host.clear(pattern for pattern in LOGS if not owned(host, pattern))
-        delete_users(host, bare["users"])
+        delete_users(host, bare)
+        if not host.is_dry:
+            forget_purged(host)
     host.clear(OWN)
     if not host.is_dry:
         for folder in UNITS.glob("*.d"):
@@ -301,19 +311,40 @@ def put_aside(host: Host, data: list[Path]) -> None:
         KEPT.chmod(0o700)
 
 
-def delete_users(host: Host, before: list[str]) -> None:
-    """Those that nothing that was kept belongs to."""
+def forget_purged(host: Host) -> None:
+    """What the purge of packages leaves: what still runs, when it last ran, and what was the host's own."""
+    for line in host.run("systemctl", "list-units", "--state=active", "--plain", "--no-legend").splitlines():
+        unit, load, *_ = line.split()
+        if load == "not-found":
+            host.run("systemctl", "stop", unit, check=False)
+    for stamp in Path("/var/lib/systemd/timers").glob("stamp-*"):
+        timer = stamp.name.removeprefix("stamp-")
+        if not any((folder / timer).exists() for folder in (UNITS, Path("/usr/lib/systemd/system"))):
+            stamp.unlink()
+    for path in PURGED:
+        if not path.exists():
+            host.put_back(path)
+    web = Path("/var/www")
+    if web.is_dir() and not any(web.iterdir()) and not owned(host, str(web)):
+        web.rmdir()
+
+
+def delete_users(host: Host, bare: dict[str, list[str]]) -> None:
+    """Users and groups that came with the site, but for those that what was kept belongs to."""
     owners: set[str] = set()
     if not host.module.params["delete_data"] and KEPT.exists():
-        owners = set(host.run("find", str(KEPT), "-printf", "%u\\n").split())
-    came = sorted(set(users()) - set(before))
-    for name in (one for one in came if one in USERS or one.startswith("matchpoint")):
-        if name in owners:
-            host.told["kept"].append(f"the user {name}, whose data were kept")
-            continue
-        host.told["users"].append(name)
-        if not host.is_dry:
-            host.run("userdel", name)
+        owners = set(host.run("find", str(KEPT), "-printf", "%u\\n%g\\n").split())
+    for there, before, command in ((users, "users", "userdel"), (groups, "groups", "groupdel")):
+        for name in sorted(set(there()) - set(bare.get(before, there()))):
+            if name not in USERS and not name.startswith("matchpoint"):
+                continue
+            if name in owners:
+                if there is users:
+                    host.told["kept"].append(f"the user {name}, whose data were kept")
+                continue
+            host.told["users"].append(name)
+            if not host.is_dry:
+                host.run(command, name)
 
 
 def main() -> None:
