@@ -10,6 +10,7 @@ import pytest
 from live import directory
 from live.directory import Directory, get_directory
 from lobby import hall as lobby_hall
+from lobby import queue
 from lobby.hall import Hall
 from lobby.protocol import Claim, lobby_token
 from tests.app.live.conftest import FakeClock, Socket, settle
@@ -60,6 +61,7 @@ class Lobby:
         at: Hall | None = None,
         rating: float | None = None,
         address: str = "",
+        token: str = "",
         **options: Any,
     ) -> Player:
         """A page opens the lobby; options as `Socket.open` has them."""
@@ -68,8 +70,8 @@ class Lobby:
         player = Player(self.clock)
         player.identity = identity
         player.open("/ws/lobby", **options)
-        token = lobby_token(Claim(identity, identity.title(), rating, address or identity))
-        player.say("hello", protocol=1, token=token)
+        claim = Claim(identity, identity.title(), rating, address or identity)
+        player.say("hello", protocol=1, token=token or lobby_token(claim))
         await settle()
         return player
 
@@ -106,6 +108,8 @@ class Lobby:
 @pytest.fixture
 async def lobby(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lobby]:
     monkeypatch.setattr(directory, "_fake_server", None)
+    for name in ("TICKET_SECONDS", "MET_SECONDS", "LEADER_MS"):  # the stand-in's clock is the machine's: tests let end
+        monkeypatch.setattr(queue, name, 600_000)
     lobby = Lobby()
     lobby.open()
     await lobby.worker()
