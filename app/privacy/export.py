@@ -19,14 +19,15 @@ CHUNK: Final = 200  # rows in memory at a time
 SECRET: Final = {
     "accounts.User": {"password"},
     "mfa.Authenticator": {"data"},
-    "moderation.Report": {"by", "text"},  # who said what about somebody is theirs
+    "moderation.Report.about": {"by", "guest_id", "text"},  # who said what about somebody is theirs
     "usersessions.UserSession": {"session_key"},
 }
 
 ABOUT = """What Matchpoint's database holds about {name}.
 
 account.json        the account itself
-<app>.<Model>.json  rows that belong to it: matches.Seat are the matches played, each with its result
+<app>.<Model>.json  rows that belong to it: matches.Seat are the matches played, each with its result;
+                    <app>.<Model>.<field>.json where they do in several ways: moderation.Report.by are reports written
 timelines/<match>.json.gz  every event of those matches, docs/protocol.md of Matchpoint describes them
 
 Left out are what opens the account: the password's hash, the secrets of second factors, and the keys of sessions.
@@ -46,21 +47,29 @@ def write_archive(target: IO[bytes], *, player: Player) -> None:
         if player.user is None:
             seats = Seat.objects.filter(user=None, guest_id=player.guest_id)
             archive.writestr("guest.json", _json({"id": player.guest_id, "name": player.name}))
-            _write(archive, seats)
+            _write(archive, seats, name=Seat._meta.label)
         else:
             seats = Seat.objects.filter(user=player.user)
             archive.writestr("account.json", _json(row(player.user)))
             for relation in relations():
-                _write(archive, relation.related_model._default_manager.filter(**{relation.field.name: player.user}))
+                rows = relation.related_model._default_manager.filter(**{relation.field.name: player.user})
+                _write(archive, rows, name=file_name(relation))
         timelines = Timeline.objects.filter(match__seats__in=seats).select_related("match").order_by("pk")
         for timeline in timelines.iterator(CHUNK):
             entry = zipfile.ZipInfo(f"timelines/{timeline.match.public_id}.json.gz")
             archive.writestr(entry, bytes(timeline.events_gzip))  # stored as it is: it is compressed already
 
 
-def row(instance: Model) -> dict[str, Any]:
-    """The fields of a row, and the match of what has one."""
-    hidden = SECRET.get(instance._meta.label, set())
+def file_name(relation: ForeignObjectRel) -> str:
+    """Model, and the field as well where it has more than one way to a user."""
+    label: str = relation.related_model._meta.label
+    others = [other for other in relations() if other.related_model is relation.related_model]
+    return f"{label}.{relation.field.name}" if len(others) > 1 else label
+
+
+def row(instance: Model, *, name: str = "") -> dict[str, Any]:
+    """The fields of a row, and the match of what has one. `name` is that of its file, if it is not the model's."""
+    hidden = SECRET.get(name or instance._meta.label, set())
     fields = {
         field.attname: field.value_from_object(instance)
         for field in instance._meta.concrete_fields
@@ -74,15 +83,15 @@ def row(instance: Model) -> dict[str, Any]:
     return fields
 
 
-def _write(archive: zipfile.ZipFile, rows: QuerySet[Any]) -> None:
-    """One file of all `rows`, a JSON list."""
-    with archive.open(f"{rows.model._meta.label}.json", "w", force_zip64=True) as file:
+def _write(archive: zipfile.ZipFile, rows: QuerySet[Any], *, name: str) -> None:
+    """One file `name` of all `rows`, a JSON list."""
+    with archive.open(f"{name}.json", "w", force_zip64=True) as file:
         file.write(b"[")
         if rows.model is Seat:
             rows = rows.select_related("match")
         for number, instance in enumerate(rows.order_by("pk").iterator(CHUNK)):
             file.write(b",\n" if number else b"\n")
-            file.write(_json(row(instance)).encode())
+            file.write(_json(row(instance, name=name)).encode())
         file.write(b"\n]\n")
 
 

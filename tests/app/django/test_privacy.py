@@ -27,7 +27,8 @@ from audit.models import Entry
 from live.records import FinishedMatch
 from matches.models import Match, Seat
 from matches.services import match_finish
-from privacy.export import relations
+from moderation.models import Report
+from privacy.export import file_name, relations
 from privacy.models import Deletion
 from privacy.services import deletion_request
 from ratings.models import RatingChange
@@ -80,12 +81,15 @@ def rows_naming(user_pk: int, *words: str) -> list[str]:
 def test_the_archive_has_every_row_about_somebody_and_no_secret(client: Client, ada: User) -> None:
     Authenticator.objects.create(user=ada, type="totp", data={"secret": "JBSWY3DPEHPK3PXP"})
     deletion_request(user=ada)
+    bea = User.objects.get(username="bea")
+    Report.objects.create(about=bea, by=ada, kind="name", text="what ada says")
+    Report.objects.create(about=ada, by=bea, kind="name", text="what bea says")
     files = files_of(client.post("/privacy/export/"))
     account = json.loads(files["account.json"])
     assert (account["username"], account["email"], account["groups"]) == ("ada", "ada@example.com", ["umpires"])
     for relation in relations():  # whatever models there are
         model = relation.related_model
-        told = json.loads(files[f"{model._meta.label}.json"])
+        told = json.loads(files[f"{file_name(relation)}.json"])
         rows = model._default_manager.filter(**{relation.field.name: ada})
         assert [row[model._meta.pk.attname] for row in told] == list(rows.order_by("pk").values_list("pk", flat=True))
     assert {"matches.Seat.json", "ratings.Rating.json", "ratings.RatingChange.json", "mfa.Authenticator.json"} <= set(
@@ -98,6 +102,8 @@ def test_the_archive_has_every_row_about_somebody_and_no_secret(client: Client, 
     assert b"JBSWY3DPEHPK3PXP" not in everything
     assert ada.password.encode() not in everything
     assert b"bea@example.com" not in everything
+    assert b"what ada says" in files["moderation.Report.by.json"]
+    assert b"what bea says" not in everything
 
 
 def test_a_guest_takes_along_what_the_cookie_played(client: Client, guest_id: str, record: Record) -> None:
