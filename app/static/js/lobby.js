@@ -8,7 +8,7 @@ const PROTOCOL = 1;
 const WAITING_BEAT_MS = 2000;
 const BEAT_MS = 25000;
 const DEAD_BEATS = 3; // without an answer
-const IDLE_BACK_MS = 4000; // at least, for a page that only looks on
+const IDLE_BACK_MS = 4000; // at least, for a page that only looks on; up to three times as long, since all of them lose a server at once
 const FLOOD_MS = 30000;
 
 /**
@@ -167,7 +167,7 @@ export class Lobby {
   #again(least) {
     this.#drop();
     this.listener.site?.({ t: "site", here: 0, waiting: 0, matches: 0, courts: "away" });
-    const idle = this.isWaiting ? 0 : IDLE_BACK_MS;
+    const idle = this.isWaiting ? 0 : IDLE_BACK_MS * (1 + 2 * this.host.random());
     const wait = Math.max(least, idle) + backoff(this.tries, this.host.random());
     this.tries += 1;
     this.timer = this.host.after(() => void this.#attempt(), wait);

@@ -111,6 +111,19 @@ test("after a lost connection it waits again, and not after it has cancelled", a
   assert.deepEqual(page.sent, ["hello"]);
 });
 
+test("pages that only look on come back one by one", async () => {
+  const page = new Surroundings();
+  const waits = [];
+  for (const random of [0, 0.5, 0.99]) {
+    page.lobby.host.random = () => random;
+    page.lobby.start();
+    await page.welcome();
+    page.socket.onclose({ code: 1012 });
+    waits.push(await page.tick());
+  }
+  assert.ok(waits[0] >= 4000 && waits[2] - waits[0] > 7000, String(waits));
+});
+
 test("whom it met is confirmed at once", async () => {
   const page = new Surroundings();
   page.lobby.start();
