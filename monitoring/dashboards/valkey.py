@@ -186,8 +186,7 @@ CLIENTS = [
             ("redis_blocked_clients", "waiting for a message"),
             ("redis_pubsub_channels", "channels subscribed"),
         ),
-        "Connections of the game's processes. "
-        "Bad: growth without players.",
+        "Connections of the game's processes. Bad: growth without players.",
     ),
     lines(
         "Clients refused or cut off",
