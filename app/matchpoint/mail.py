@@ -12,7 +12,7 @@ class _Through(smtplib.SMTP):
     """A connection that is opened to the door and speaks to the relay: TLS still asks for the relay's name."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        return socket.create_connection(settings.EMAIL_DOOR, timeout)
+        return socket.create_connection(settings.EMAIL_DOOR or (host, port), timeout)
 
 
 class _ThroughWithTls(smtplib.SMTP_SSL, _Through):
