@@ -163,7 +163,16 @@ class Player:
             line.drop()
         self._browser.call_later(seconds, self._return)
 
+    def quit(self) -> None:
+        """Leave for good, without a word."""
+        line, self.line = self.line, None
+        self.is_away = self.is_done = True
+        if line is not None:
+            line.drop()
+
     def _return(self) -> None:
+        if self.is_done:
+            return
         self.is_away = False
         self.state, self.owner, self.tries, self.seq = None, "", 0, 0
         self._come()
@@ -204,7 +213,7 @@ class Player:
 
     def _told(self) -> None:
         assert self.state is not None
-        self.world.invariants.told(self.match_id, self.identity, self.state)
+        self.world.invariants.told(self.match_id, self.identity, self.owner, self.state)
         self.is_done = self.state.phase == "over"
 
     def _play(self, events: list[dict[str, Any]]) -> None:

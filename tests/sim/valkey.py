@@ -32,8 +32,9 @@ Value = Any  # bytes, a list, a dict of scores, or a set
 class Valkey:
     """One server. `is_away`: it refuses connections. `history` has its data as it was, oldest first."""
 
-    def __init__(self, time: Callable[[], float]) -> None:
+    def __init__(self, time: Callable[[], float], written: Callable[[str, str], None]) -> None:
         self._time = time
+        self._written = written
         self.data: dict[str, Value] = {}
         self.expires: dict[str, float] = {}
         self.versions: dict[str, int] = {}
@@ -54,6 +55,13 @@ class Valkey:
         until = self._time() - seconds
         _, data, expires = next((kept for kept in reversed(self.history) if kept[0] <= until), self.history[0])
         self.data, self.expires = copy.deepcopy(data), dict(expires)
+        self.scripts.clear()
+        self.drop_all()
+
+    def forget(self) -> None:
+        """Its file is lost as well."""
+        self.data, self.expires, self.history = {}, {}, []
+        self.remember()
         self.scripts.clear()
         self.drop_all()
 
@@ -134,6 +142,7 @@ class Valkey:
     def _do_set(self, key: str, value: str, *options: str) -> Any:
         if "NX" in options and key in self.data:
             return None
+        self._written(key, value)
         self.data[key] = value.encode()
         self.expires.pop(key, None)
         if "EX" in options:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from live.directory import Directory
+from live.match.owner import MatchOwner
 from live.records import FinishedMatch, MatchSpec, PlayerSpec
 from live.worker.results import ResultWriter
 from live.worker.worker import Worker
@@ -25,6 +26,7 @@ from tests.sim.valkey import HISTORY_S, Valkey, Wire, client
 
 FAULTS_S: Final = 60.0  # of faults, from the first serve on
 FAULT_EVERY_S: Final = 2.5
+BEGUN_S: Final = 6.0  # by then every match is owned: nobody can restore one that a directory forgets before
 CALM_S: Final = 240.0  # after the last fault every match has to come to its end
 HEAL_S: Final = 8.0  # a directory that went back is told again within the next beats
 RESTART_S: Final = (0.5, 5.0)
@@ -77,7 +79,18 @@ class Host:
             release=f"r{self.runs}",
         )  # fmt: skip
         self.worker = worker
+        self._watch(worker)
         await worker.start()
+
+    def _watch(self, worker: Worker) -> None:
+        """Whether it gives up only what another worker has."""
+        lost = worker.lost
+
+        def watched(owner: MatchOwner) -> None:
+            self.world.invariants.dropped(owner.spec.id, owner.epoch)
+            lost(owner)
+
+        worker.lost = worker.ending._lost = watched  # type: ignore[method-assign]
 
     def kill(self) -> None:
         self.process.kill()
@@ -142,6 +155,8 @@ class World:
         if older is not None and older.epoch >= record.epoch:
             return False
         self.database[record.spec.id] = record
+        if self.rng.random() < 0.3:
+            self.later(self.rng.uniform(0, 0.5), self._lose_the_last_second)
         self.invariants.stored(record)
         return older is None
 
@@ -170,18 +185,20 @@ class World:
             with patch.object(secrets, "token_hex", lambda size: ids.randbytes(size).hex()):
                 self.loop.run_until_complete(self.loop.create_task(self._live(), context=self._nature.context()))
         except RuntimeError as error:
-            if not failures:
+            if not failures and self.invariants.broken is None:
                 raise Broken(str(error)) from error
         finally:
             self.loop.end()
             asyncio.set_event_loop(None)
             logging.disable(logging.NOTSET)
             shutil.rmtree(self.folder, ignore_errors=True)
+        if self.invariants.broken is not None:
+            raise self.invariants.broken
         if failures:
             raise failures[0]
 
     async def _live(self) -> None:
-        self.valkey = Valkey(self.loop.time)
+        self.valkey = Valkey(self.loop.time, self._written)
         self._remember()
         self.pages = Directory(client(self.valkey, Wire(self.rng, self.loop.time)), now=self._epoch)
         for number in range(self._workers):
@@ -270,8 +287,8 @@ class World:
         host = self.hosts[name]
         kind = rng.choices(
             ("cut out", "cut back", "cut both", "slow", "away", "kill", "hang", "roll", "jump", "database", "disk",
-             "rollback", "drop", "leave page", "poison", "burn", "isolate"),
-            (2, 2, 2, 2, 1, 2, 2, 2, 1, 2, 1, 2, 8, 3, 1, 1, 6),
+             "rollback", "drop", "leave page", "poison", "burn", "isolate", "lose all", "quit"),
+            (2, 2, 2, 2, 1, 2, 2, 2, 1, 2, 1, 3, 8, 3, 1, 1, 6, 3, 1),
         )[0]  # fmt: skip
         seconds = rng.choice((rng.uniform(0.2, 2), rng.uniform(2, 6), rng.uniform(4, 14)))
         if now < self._quiet_until and kind not in ("drop", "leave page", "database"):
@@ -308,6 +325,11 @@ class World:
             case "rollback" if self._may_roll_back():
                 self.valkey.roll_back(rng.uniform(0.2, 1.0))
                 self._quiet_until = now + HEAL_S
+            case "lose all" if self._may_roll_back():
+                self.valkey.forget()
+                self._quiet_until = now + HEAL_S
+            case "quit":
+                self._quit(rng.choice(self.matches), host)
             case "drop":
                 rng.choice(self.players).lose()
             case "leave page":
@@ -318,6 +340,19 @@ class World:
                 return
         self._tell(f"{kind} {name} {seconds:.2f}")
 
+    def _quit(self, match_id: str, host: Host) -> None:
+        """All players of a match leave for good, and soon a worker dies, perhaps theirs: somebody has to end it."""
+        if not any(player.identity == f"g:{match_id}b" for player in self.players):
+            return  # the machine waits for longer than we do
+        for player in self.players:
+            if player.match_id == match_id:
+                player.quit()
+        self.later(self.rng.uniform(0, 2), self._kill, host)
+
+    def _kill(self, host: Host) -> None:
+        if host.worker is not None and self.loop.time() >= self._quiet_until:
+            host.kill()
+
     def _isolate(self, host: Host, seconds: float) -> None:
         """The worker alone is cut off, and some of its players lose their sockets: they will be sent elsewhere."""
         for way in ("out", "back"):
@@ -325,6 +360,19 @@ class World:
         for player in self.players:
             if player.line is not None and player.line in host.lines and self.rng.random() < 0.5:
                 self.later(self.rng.uniform(0, seconds), player.lose)
+
+    def _written(self, key: str, value: str) -> None:
+        self.invariants.written(key, value)
+        if key.endswith(":lease") and self.rng.random() < 0.1:
+            self.later(self.rng.uniform(0, 0.5), self._lose_the_last_second)
+
+    def _lose_the_last_second(self) -> None:
+        """What a directory that goes back does most harm with: an end, or who has a match."""
+        now = self.loop.time()
+        if max(self._quiet_until, BEGUN_S) <= now < FAULTS_S and self._may_roll_back():
+            self.valkey.roll_back(self.rng.uniform(0.5, 1.0))
+            self._quiet_until = now + HEAL_S
+            self._tell("rollback after an end or a claim")
 
     def _may_roll_back(self) -> bool:
         now = self.loop.time()
