@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import TEST_LAB, Lab, booted, recap
 
-# Paths, what is in /etc, units, what runs, users, groups, packages, ports; not caches, nor what Ansible left in homes
+# Paths, what is in /etc, units, what runs, users, groups, packages, ports, tables of the firewall; not caches, nor what Ansible left in homes
 SNAPSHOT = r"""
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/cache \
   -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/log/journal -o -path '*/__pycache__' \
@@ -22,6 +22,7 @@ cut -d: -f1 /etc/passwd | sed 's/^/user /'
 cut -d: -f1 /etc/group | sed 's/^/group /'
 dpkg-query --show --showformat='package ${Package} ${db:Status-Abbrev}\n'
 ss -ltnuH | awk '{print "port", $1, $5}'
+(nft list tables 2>/dev/null || true) | sed 's/^/filter /'
 """
 # What a machine does by itself, or any installation leaves
 ALLOWED = re.compile(
