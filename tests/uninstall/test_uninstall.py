@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import TEST_LAB, Lab, booted, recap
 
-# Paths, what is in /etc, units, what runs, users, groups, packages, ports, tables of the firewall; not caches, nor what Ansible left in homes
+# Paths, what is in /etc, units, what runs, users, groups, packages, ports, nftables; not caches, nor what Ansible left
 SNAPSHOT = r"""
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/cache \
   -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/log/journal -o -path '*/__pycache__' \
