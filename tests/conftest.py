@@ -56,7 +56,7 @@ class Lab:
         command = ["make", "-C", str(ROOT), *arguments, *settings]
         done = run(command, timeout_s=timeout_s, env=ENVIRONMENT)
         output = done.stdout + done.stderr
-        assert done.returncode == 0, f"make {' '.join(arguments)} exited {done.returncode}:\n{output[-6000:]}"
+        assert done.returncode == 0, f"make {' '.join(arguments)} exited {done.returncode}:\n{output[-20_000:]}"
         return output
 
     def machines(self) -> list[dict[str, Any]]:

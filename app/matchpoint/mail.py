@@ -24,4 +24,10 @@ class EmailBackend(smtp.EmailBackend):
 
     @property
     def connection_class(self) -> Any:
-        return _ThroughWithTls if self.use_ssl else _Through
+        kind = _ThroughWithTls if self.use_ssl else _Through
+
+        def connect(*arguments: Any, **options: Any) -> smtplib.SMTP:
+            # Not what the host calls itself: the game may ask no name server for the whole of it
+            return kind(*arguments, **options | {"local_hostname": settings.DOMAIN})
+
+        return connect

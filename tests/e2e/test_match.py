@@ -142,7 +142,7 @@ def test_who_invites_chooses_the_points_and_can_call_it_off(visitor: Visitor) ->
     first = link.input_value()
     expect(page.get_by_alt_text("QR code of the link")).to_be_visible()
     expect(page.get_by_label("7", exact=True)).to_be_checked()
-    page.get_by_label("3", exact=True).check(force=True)  # the word covers its radio button
+    page.locator("#invite-points label", has_text="3").click()
     expect(link).not_to_have_value(first)
     expect(page.get_by_label("3", exact=True)).to_be_checked()
     picture(page, "invitation")

@@ -65,7 +65,7 @@ def test_sshd_lets_nobody_in_without_a_key(host, facts):
     assert not host.file("/run/matchpoint-sshd-unproven").exists
 
 
-def test_no_two_hosts_of_a_tier_are_upgraded_in_one_night(host, facts, public):
+def test_no_two_database_hosts_are_upgraded_in_one_night(host, facts, public):
     days = host.check_output("systemctl show --property=TimersCalendar --value apt-daily-upgrade.timer")
     assert facts["base_upgrade_days"] in days
     databases = [each["base_upgrade_days"] for each in public.hosts.values() if "db" in each["group_names"]]

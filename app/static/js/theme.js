@@ -11,10 +11,9 @@ try {
   // No storage, or not ours: the system's theme is a good answer.
 }
 
-// A transition between pages that the browser gives up, as the bars of a phone come or go, is no error.
-for (const name of ["pageswap", "pagereveal"]) {
-  addEventListener(name, (event) => {
-    const { viewTransition } = /** @type {{viewTransition?: ViewTransition | null}} */ (/** @type {unknown} */ (event));
-    viewTransition?.ready.catch(() => undefined);
-  });
-}
+// A transition between pages that the browser gives up, as the bars of a phone come or go or a page comes late, is no error.
+addEventListener("unhandledrejection", (event) => {
+  if (event.reason instanceof DOMException && event.reason.message.startsWith("Transition was ")) {
+    event.preventDefault();
+  }
+});

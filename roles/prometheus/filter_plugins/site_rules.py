@@ -105,7 +105,7 @@ def _wrong(key: str, change: Any) -> list[str]:
 def _change(rule: Rule, change: dict[str, Any]) -> list[str]:
     words = []
     if "limit" in change:
-        found = list(dict.fromkeys(limits(rule["expr"])))
+        found = limits(rule["expr"])
         if len(found) != 1:
             has = f"{len(found)} of them ({', '.join(found)})" if found else "none"
             return [f"{rule['alert']}: limit can be set where an alert has one, and this has {has}"]
@@ -129,8 +129,8 @@ def _add(groups: list[Group], path: str, content: Any) -> list[str]:
     taken = {group["name"] for group in groups}
     faults = []
     for group in content["groups"]:
-        if not isinstance(group, dict) or not group.get("name") or not isinstance(group.get("rules"), list):
-            faults.append(f"{path}: a group must have `name` and a list `rules`")
+        if not _is_group(group):
+            faults.append(f"{path}: a group must have `name` and a list `rules`, with pairs as labels and annotations")
             continue
         if group["name"] in taken:
             faults.append(f"{path}: a group {group['name']} is there already")
@@ -145,6 +145,16 @@ def _add(groups: list[Group], path: str, content: Any) -> list[str]:
                 faults.append(f"{path}: {rule['alert']} needs an annotation summary: it is what people read first")
         groups.append(group)
     return faults
+
+
+def _is_group(group: Any) -> bool:
+    if not isinstance(group, dict) or not group.get("name") or not isinstance(group.get("rules"), list):
+        return False
+    pairs = ("labels", "annotations")
+    return all(
+        isinstance(rule, dict) and all(isinstance(rule.get(part) or {}, dict) for part in pairs)
+        for rule in group["rules"]
+    )
 
 
 class FilterModule:
