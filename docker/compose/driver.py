@@ -208,7 +208,7 @@ def command_up(args: argparse.Namespace) -> None:
   The end      make compose-down  (DATA=delete: and its data)""")
     if args.monitoring:
         grafana = "" if stood_in else ", Grafana :3000"
-        print(f"  Prometheus   http://{args.address}:9090/  (Alertmanager :9093{grafana})")
+        print(f"  Prometheus   http://127.0.0.1:9090/  (Alertmanager :9093{grafana})")
     if stood_in:
         print("\n  No registry answers: Debian's packages stand in for the official images, and there is no Grafana.")
 
@@ -264,12 +264,15 @@ def play(site: Site) -> None:
 
 def command_down(args: argparse.Namespace) -> None:
     site = Site(args.project)
-    client = daemon.connect()
     if args.data not in ("", "delete"):
         raise LabError(f"DATA is '{args.data}': it can be delete. Nothing was done.")
+    data = lab.STATE / "engine" / "data"
+    # An engine of the lab's own ended with the last container, and has the data still
+    client = daemon.ensure(data) if args.data and data.exists() else daemon.connect()
     if client is None:
         raise LabError("No Docker engine answers, so nothing of a site runs. Nothing was done.")
     if not site.environment.exists() and not site.volumes(client):
+        lab.engine_leave(client)
         raise LabError(f"There is no site '{args.project}'. Nothing was done.")
     # Whatever it was started with, and also when its file is gone, which is not to get made-up passwords
     known = dict.fromkeys((*SECRETS, *WRITTEN), "/unknown") | site.known() | {"COMPOSE_PROFILES": "monitoring,grafana"}
