@@ -275,7 +275,8 @@ def command_down(args: argparse.Namespace) -> None:
         lab.engine_leave(client)
         raise LabError(f"There is no site '{args.project}'. Nothing was done.")
     # Whatever it was started with, and also when its file is gone, which is not to get made-up passwords
-    known = dict.fromkeys((*SECRETS, *WRITTEN), "/unknown") | site.known() | {"COMPOSE_PROFILES": "monitoring,grafana"}
+    unknown = dict.fromkeys((*SECRETS, *WRITTEN), "/unknown") | {"SUBNET": "192.0.2.0/24", "EDGE_ADDRESS": "192.0.2.2"}
+    known = unknown | site.known() | {"COMPOSE_PROFILES": "monitoring,grafana"}
     site.state.mkdir(parents=True, exist_ok=True)
     site.environment = site.state / "down.env"
     site.write(known)

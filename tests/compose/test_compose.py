@@ -7,6 +7,7 @@ import ssl
 import stat
 from collections.abc import Iterator
 from http.client import HTTPResponse, HTTPSConnection
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -20,6 +21,7 @@ PROJECT = "compose-test"
 ADDRESS = "127.0.0.77"  # all of 127.0.0.0/8 is this machine: a site or a lab that is published is not in the way
 NAME = "matchpoint.localhost"
 STATE = ROOT / ".compose" / PROJECT
+OWN = Path("/run/matchpoint-lab/docker.sock")  # the lab's engine, where the machine has none
 APP = ["web", "live1", "live2", "housekeeping"]
 pytestmark = pytest.mark.timeout(1500)
 
@@ -50,8 +52,7 @@ def said() -> Iterator[str]:
 def client(said: str) -> docker.DockerClient:
     engine = ROOT / ".lab/engine.env"
     found = re.search(r"DOCKER_HOST=(\S+)", engine.read_text() if engine.exists() else "")
-    own = "unix:///run/matchpoint-lab/docker.sock"
-    for url in [found[1]] if found else [None, own]:
+    for url in [found[1]] if found else [None, f"unix://{OWN}"]:
         try:
             client = docker.DockerClient(base_url=url) if url else docker.from_env()
             client.ping()
@@ -163,5 +164,6 @@ def test_data_stay_without_their_consent_and_passwords_that_are_lost_are_missed(
 
 def running(*words: str) -> list[str]:
     """What an engine has. One of the lab's own ends with its last container: then nothing runs."""
-    done = run(["docker", *words, "--quiet"], env=ENVIRONMENT)
+    where = {"DOCKER_HOST": f"unix://{OWN}"} if OWN.exists() else {}
+    done = run(["docker", *words, "--quiet"], env=ENVIRONMENT | where)
     return done.stdout.split() if done.returncode == 0 else []
