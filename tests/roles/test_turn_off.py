@@ -230,23 +230,60 @@ def test_nothing_is_taken_from_a_host_without_a_manifest(tmp_path: Path) -> None
         turn_off.uninstall(host)
 
 
-def test_packages_that_others_need_stop_an_uninstall_before_anything_is_changed(
-    manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("needs", [False, True])
+def test_packages_of_others_stay_and_the_rest_goes(
+    manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs: bool
 ) -> None:
-    monkeypatch.setattr(turn_off, "packages", lambda: ["bash", "nginx", "libx", "shop"])
-    wrote(manifest, "nginx", tmp_path / "etc/nginx")
+    """A new kernel and another's dependency are automatic and new as well; shop may need nginx."""
+    there = ["bash", "nginx", "libx", "mtail", "shop", "containerd", "linux-image-6.12.9", "sudo"]
+    monkeypatch.setattr(turn_off, "packages", lambda: there)
     machine = Machine(tmp_path)
-    machine.params["packages"] = ["nginx"]
 
     def say(words: list[str], **_: Any) -> tuple[int, str, str]:
-        machine.done.append(words[0])
-        return 0, "libx\n" if words[0] == "apt-mark" else "Purg libx [1]\nPurg nginx [1]\nPurg shop [2]\n", ""
+        if words[0] == "apt-mark":
+            return 0, "libx\ncontainerd\nlinux-image-6.12.9\n", ""
+        gone = set(words) & set(there)
+        assert "sudo" not in gone
+        gone |= {"shop"} if needs and "nginx" in gone else set()
+        gone |= {"libx"} if "--auto-remove" in words else set()
+        gone |= {"linux-image-6.12.9"} if {"--auto-remove", "autoremove"} & set(words) else set()
+        return 0, "".join(f"Purg {name} [1]\n" for name in gone), ""
 
     monkeypatch.setattr(machine, "run_command", say)
-    with pytest.raises(turn_off.Wrong, match="shop, which came after the site"):
-        turn_off.uninstall(turn_off.Host(machine, manifest))
-    assert machine.done == ["apt-mark", "apt-get"]
-    assert (tmp_path / "etc/nginx").exists()
+    host = turn_off.Host(machine, manifest)
+    ours = turn_off.removable(host, ["bash"], ["nginx", "mtail", "sudo"])
+    assert ours == (["libx", "mtail"] if needs else ["libx", "mtail", "nginx"])
+    assert ("the package nginx, which shop needs" in host.told["kept"]) == needs
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_data_of_before_stay(manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: bool) -> None:
+    """Of letsencrypt the site's own certificates go; a manifest that has no such note keeps all."""
+    old, new = str(tmp_path / "letsencrypt"), str(tmp_path / "valkey")
+    for path in (f"{old}/live/matchpoint-1", f"{old}/live/shop", new):
+        Path(path).mkdir(parents=True)
+    for module in (turn_off, host_manifest):
+        monkeypatch.setattr(module, "DATA", (old, new))
+        monkeypatch.setattr(module, "LOGS", ())
+    monkeypatch.setattr(turn_off, "LETSENCRYPT", old)
+    other = tmp_path / "postgresql/17/other"
+    other.mkdir(parents=True)
+    monkeypatch.setattr(turn_off, "CLUSTERS", f"{tmp_path}/postgresql/*/*")
+    assert host_manifest.filled() == [old], "an empty one is nobody's"
+    host = turn_off.Host(Machine(tmp_path), manifest)
+    theirs, data = turn_off.of_before(host, BARE | ({"paths": [old]} if noted else {}))
+    assert theirs == {old, str(other)} | (set() if noted else {new})
+    assert data == [Path(path) for path in ([new] if noted else []) + [f"{old}/live/matchpoint-1"]]
+
+
+def test_pages_of_others_stay(tmp_path: Path) -> None:
+    for name in ("index.nginx-debian.html", "shop.html"):
+        (tmp_path / name).touch()
+    turn_off.clear_welcome(tmp_path)
+    assert (tmp_path / "shop.html").exists()
+    (tmp_path / "shop.html").unlink()
+    turn_off.clear_welcome(tmp_path)
+    assert not tmp_path.exists()
 
 
 def test_users_and_groups_go_unless_something_of_theirs_was_kept(
@@ -254,7 +291,8 @@ def test_users_and_groups_go_unless_something_of_theirs_was_kept(
 ) -> None:
     """And only those that are known to come with the site: others came after it."""
     monkeypatch.setattr(turn_off, "KEPT", tmp_path)
-    monkeypatch.setattr(turn_off, "users", lambda: ["root", "postgres", "mtail", "shop"])
+    monkeypatch.setattr(turn_off, "CLUSTERS", f"{tmp_path}/none/*")
+    monkeypatch.setattr(turn_off, "users", lambda: ["root", "postgres", "mtail", "shop", "matchpoint-shop"])
     monkeypatch.setattr(turn_off, "groups", lambda: ["root", "postgres", "ssl-cert", "matchpoint-live", "shop"])
     machine = Machine(tmp_path)
 

@@ -1,9 +1,9 @@
 """What a site's roles wrote on this host, and what was there before them: so that it can be taken away again.
 
 `files.json` is {path: role}, of every file that write_files wrote and has not removed since. `bare.json` is what the
-host had before the first of them, {"packages": [...], "users": [...], "groups": [...]}, or nothing when the site was
-there before there was a manifest. `before/` has the files that were overwritten. What the present run wrote is marked
-in /run, under the token of its deploy lock.
+host had before the first of them, {"packages": [...], "users": [...], "groups": [...], "paths": [...]} (of DATA and
+LOGS those that were there), or nothing when the site was there before there was a manifest. `before/` has the files
+that were overwritten. What the present run wrote is marked in /run, under the token of its deploy lock.
 """
 
 from __future__ import annotations
@@ -22,6 +22,21 @@ RUN = Path("/run/matchpoint")
 TRACES = (Path("/etc/nftables-matchpoint.conf"), Path("/etc/matchpoint/app.env"))
 # What packages that came with the site take along when they go, though it was the host's
 PURGED = (Path("/etc/default/locale"),)
+# Of the site, where it made them: of PostgreSQL its cluster, beside which there may be others
+DATA = (
+    "/var/lib/postgresql/17/main", "/var/lib/valkey", "/var/lib/prometheus", "/var/lib/grafana", "/var/lib/matchpoint",
+    "/var/lib/etcd", "/etc/letsencrypt",
+)  # fmt: skip
+# Logs and leftovers of packages that their purge forgets
+LOGS = (
+    "/var/log/nginx", "/var/log/postgresql/*-17-main.log*", "/var/log/valkey", "/var/log/pgbackrest",
+    "/var/log/letsencrypt", "/var/log/prometheus", "/var/log/grafana", "/var/log/haproxy*", "/var/lib/nginx",
+    "/var/lib/haproxy", "/var/log/unattended-upgrades",
+    "/var/lib/letsencrypt", "/var/lib/pgbackrest", "/var/spool/pgbackrest", "/etc/postgresql/17/main",
+    "/etc/postgresql-common",
+    "/etc/prometheus", "/etc/valkey", "/etc/nginx", "/etc/haproxy", "/etc/pgbackrest*", "/etc/grafana", "/etc/mtail",
+    "/etc/patroni",
+)  # fmt: skip
 
 
 class Manifest:
@@ -42,7 +57,7 @@ class Manifest:
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_bare = not any(path.exists() for path in traces)
-        had = {"packages": packages(), "users": users(), "groups": groups()}
+        had = {"packages": packages(), "users": users(), "groups": groups(), "paths": filled()}
         self._write("bare.json", had if is_bare else {})
         self._write("files.json", {})
         for path in PURGED:
@@ -128,3 +143,9 @@ def users() -> list[str]:
 
 def groups() -> list[str]:
     return sorted(each.gr_name for each in grp.getgrall())
+
+
+def filled() -> list[str]:
+    """Which of DATA and LOGS there are, and not empty."""
+    there = (path for pattern in (*DATA, *LOGS) for path in Path("/").glob(pattern.lstrip("/")))
+    return sorted(str(path) for path in there if not path.is_dir() or any(path.iterdir()))

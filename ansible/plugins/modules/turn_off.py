@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.host_manifest import PURGED, Manifest, groups, packages, users
+from ansible.module_utils.host_manifest import DATA, LOGS, PURGED, Manifest, groups, packages, users
 
 DOCUMENTATION = """
 module: turn_off
@@ -59,23 +59,10 @@ OWN = (
     "/var/lib/misc/matchpoint-*", *(f"{UNITS}/*.d/{mark}" for mark in MARKS),
     "/run/matchpoint/unapplied", "/var/lib/systemd/timers/stamp-matchpoint-*",
 )  # fmt: skip
-DATA = (
-    "/var/lib/postgresql", "/var/lib/valkey", "/var/lib/prometheus", "/var/lib/grafana", "/var/lib/matchpoint",
-    "/var/lib/etcd", "/etc/letsencrypt",
-)  # fmt: skip
-# Logs and leftovers of packages that their purge forgets
-LOGS = (
-    "/var/log/nginx", "/var/log/postgresql", "/var/log/valkey", "/var/log/pgbackrest", "/var/log/letsencrypt",
-    "/var/log/prometheus", "/var/log/grafana", "/var/log/haproxy*", "/var/lib/nginx", "/var/lib/haproxy",
-    "/var/log/unattended-upgrades",
-    "/var/lib/letsencrypt", "/var/lib/pgbackrest", "/var/spool/pgbackrest", "/etc/postgresql", "/etc/postgresql-common",
-    "/etc/prometheus", "/etc/valkey", "/etc/nginx", "/etc/haproxy", "/etc/pgbackrest*", "/etc/grafana", "/etc/mtail",
-    "/etc/patroni", "/var/www/html",
-)  # fmt: skip
-# Beside those that begin with its name
+# Those that roles and their packages make, by name: others may begin with the site's
 USERS = (
     "postgres", "valkey", "prometheus", "grafana", "haproxy", "mtail", "etcd",
-    "systemd-timesync", "ssl-cert",
+    "systemd-timesync", "ssl-cert", "matchpoint", "matchpoint-live", "matchpoint-canary", "matchpoint-certificates",
 )  # fmt: skip
 # What a unit has last told the node exporter would be told for ever
 TOLD = {
@@ -83,6 +70,11 @@ TOLD = {
     "matchpoint-backup.service": "/var/lib/prometheus/node-exporter/backup.prom",
 }
 KEPT = Path("/var/lib/matchpoint-kept")
+LETSENCRYPT = "/etc/letsencrypt"
+CLUSTERS = "/var/lib/postgresql/*/*"
+# Its own removal refuses while root has no password, and a host's way in is not the site's to take
+STAYS = {"sudo"}
+KERNEL = re.compile(r"linux-(image|headers)-")
 
 
 class Host:
@@ -240,7 +232,8 @@ def uninstall(host: Host) -> None:
         )
     bare = manifest.bare()
     ours = removable(host, bare.get("packages", []), params["packages"]) if bare else []
-    data = [Path(path) for path in DATA if Path(path).exists() and (path != "/var/lib/prometheus" or ours)]
+    theirs, data = of_before(host, bare)
+    data = [path for path in data if str(path) != "/var/lib/prometheus" or ours]
     mounts = [str(path) for path in data if path.is_mount()]
     if mounts and not params["delete_data"]:
         where = ", ".join(mounts)
@@ -258,9 +251,12 @@ def uninstall(host: Host) -> None:
         host.run("systemctl", "daemon-reload")
     host.told["purged"] = ours
     if ours and not host.is_dry:
-        host.run("apt-get", "purge", "--yes", "--quiet", *ours)
+        # A purge deletes what packages know of, whosever it is
+        how = "remove" if theirs & {*DATA, *found(CLUSTERS)} else "purge"
+        host.run("apt-get", how, "--yes", "--quiet", "--option", "DPkg::Lock::Timeout=300", *ours)
     if bare:
-        host.clear(pattern for pattern in LOGS if not owned(host, pattern))
+        logs = [path for pattern in LOGS for path in found(pattern) if path not in theirs]
+        host.clear(path for path in logs if not owned(host, path))
         delete_users(host, bare)
         if not host.is_dry:
             forget_purged(host)
@@ -280,16 +276,61 @@ def owned(host: Host, pattern: str) -> bool:
     return host.module.run_command(["dpkg-query", "--search", pattern])[0] == 0
 
 
+def named(host: Host, *words: str) -> set[str]:
+    """The packages that apt-get would remove."""
+    said = host.run("apt-get", "--simulate", "--quiet", *words)
+    return {name.partition(":")[0] for name in re.findall(r"^(?:Purg|Remv) (\S+)", said, re.MULTILINE)}
+
+
 def removable(host: Host, before: list[str], wanted: list[str]) -> list[str]:
-    """What came with the site: its packages, and what they brought. Wrong when something else needs them."""
+    """What came with the site: its packages, and what only they need. What others need stays, and is told of."""
     automatic = set(host.run("apt-mark", "showauto").split())
-    ours = sorted((set(packages()) - set(before)) & (set(wanted) | automatic | {"grafana"}))
-    said = host.run("apt-get", "purge", "--simulate", "--quiet", *ours) if ours else ""
-    others = sorted(set(re.findall(r"^(?:Purg|Remv) (\S+)", said, re.MULTILINE)) - set(ours))
-    if others:
-        named = ", ".join(others)
-        raise Wrong(f"{named}, which came after the site, needs its packages: remove it, or `apt-mark auto` it")
+    asked = ((set(wanted) | {"grafana"}) & set(packages())) - set(before) - STAYS
+
+    def others(names: set[str]) -> set[str]:
+        return {name for name in names - asked if name in before or name not in automatic or KERNEL.match(name)}
+
+    if asked and others(named(host, "purge", *sorted(asked))):
+        needed = {name: others(named(host, "purge", name)) for name in sorted(asked)}
+        for name, by in needed.items():
+            if by:
+                host.told["kept"].append(f"the package {name}, which {', '.join(sorted(by))} needs")
+        asked -= {name for name, by in needed.items() if by}
+    if not asked:
+        return []
+    idle = named(host, "autoremove")
+    if idle - set(before):
+        host.told["kept"].append(f"{', '.join(sorted(idle - set(before)))}: `apt-get autoremove` would remove them")
+    going = {name for name in named(host, "--auto-remove", "purge", *sorted(asked)) if not KERNEL.match(name)}
+    ours = sorted(going - (idle - asked) - set(before))
+    if more := named(host, "purge", *ours) - set(ours):
+        raise Wrong(
+            f"{', '.join(sorted(more))} would go with the site's packages: see `apt-get autoremove`, then again"
+        )
     return ours
+
+
+def found(pattern: str) -> list[str]:
+    return sorted(str(path) for path in Path("/").glob(pattern.lstrip("/")))
+
+
+def of_before(host: Host, bare: dict[str, list[str]]) -> tuple[set[str], list[Path]]:
+    """Which of DATA and LOGS were the host's before the site, all where nobody noted it; and the data that are ours."""
+    there = {path for pattern in (*DATA, *LOGS) for path in found(pattern)}
+    theirs = there & set(bare["paths"]) if "paths" in bare else there
+    data = [path for path in DATA if path in there - theirs]
+    theirs |= {path for path in found(CLUSTERS) if path not in DATA}
+    if LETSENCRYPT in theirs:
+        for part in ("live", "archive", "renewal"):
+            data += found(f"{LETSENCRYPT}/{part}/matchpoint-*")
+    host.told["kept"] += [f"{path}, which may be from before the site" for path in sorted(theirs)]
+    return theirs, [Path(path) for path in data]
+
+
+def clear_welcome(folder: Path) -> None:
+    """Removes the page that the package of nginx puts there, and the folder, if there is nothing else."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {"index.nginx-debian.html"}:
+        shutil.rmtree(folder)
 
 
 def put_aside(host: Host, data: list[Path]) -> None:
@@ -321,6 +362,15 @@ def forget_purged(host: Host) -> None:
         timer = stamp.name.removeprefix("stamp-")
         if not any((folder / timer).exists() for folder in (UNITS, Path("/usr/lib/systemd/system"))):
             stamp.unlink()
+    for path in (Path(name) for name in (*DATA, *LOGS) if "17" in name):
+        for folder in list(path.parents)[:2]:
+            if (
+                folder.is_dir()
+                and folder.name in ("17", "postgresql")
+                and not (any(folder.iterdir()) or owned(host, f"{folder}"))
+            ):
+                folder.rmdir()
+    clear_welcome(Path("/var/www/html"))
     for path in PURGED:
         if not path.exists():
             host.put_back(path)
@@ -331,12 +381,13 @@ def forget_purged(host: Host) -> None:
 
 def delete_users(host: Host, bare: dict[str, list[str]]) -> None:
     """Users and groups that came with the site, but for those that what was kept belongs to."""
-    owners: set[str] = set()
+    stays = [path for path in found(CLUSTERS) if path not in DATA]
     if not host.module.params["delete_data"] and KEPT.exists():
-        owners = set(host.run("find", str(KEPT), "-printf", "%u\\n%g\\n").split())
+        stays.append(str(KEPT))
+    owners = set(host.run("find", *stays, "-printf", "%u\\n%g\\n").split()) if stays else set()
     for there, before, command in ((users, "users", "userdel"), (groups, "groups", "groupdel")):
         for name in sorted(set(there()) - set(bare.get(before, there()))):
-            if name not in USERS and not name.startswith("matchpoint"):
+            if name not in USERS:
                 continue
             if name in owners:
                 if there is users:
