@@ -1,7 +1,8 @@
-"""Log in to a host once more, beside the connection that is open: over one of its own, as the inventory says."""
+"""Log in to a host once more, beside the connection that is open: over one of its own, in the way that the open one came."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from typing import Any
@@ -19,18 +20,21 @@ ALONE = [
 ]
 
 
-def login(variables: dict[str, Any]) -> list[str]:
-    """The command that logs in and does nothing."""
+ARGUMENTS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
+
+
+def login(options: dict[str, Any]) -> list[str]:
+    """The command that logs in and does nothing, by the options of Ansible's connection `ssh`."""
     words = ["ssh", *(word for option in ALONE for word in ("-o", option))]
-    if variables.get("ansible_port"):
-        words += ["-p", str(variables["ansible_port"])]
-    if variables.get("ansible_ssh_private_key_file"):
-        words += ["-i", str(variables["ansible_ssh_private_key_file"])]
-    if variables.get("ansible_user"):
-        words += ["-l", str(variables["ansible_user"])]
-    for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
-        words += shlex.split(str(variables.get(name) or ""))
-    return [*words, str(variables.get("ansible_host") or variables["inventory_hostname"]), "true"]
+    if options.get("port"):
+        words += ["-p", str(options["port"])]
+    if options.get("private_key_file"):
+        words += ["-i", os.path.expanduser(str(options["private_key_file"]))]
+    if options.get("remote_user"):
+        words += ["-l", str(options["remote_user"])]
+    for name in ARGUMENTS:
+        words += shlex.split(str(options.get(name) or ""))
+    return [*words, "-S", "none", str(options["host"]), "true"]
 
 
 class ActionModule(ActionBase):
@@ -38,19 +42,21 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = self._templar.template({name: value for name, value in (task_vars or {}).items() if name in NAMES})
+        if self._connection.transport == "local":
+            return result | {"skipped": True, "msg": "this host is not reached by ssh"}
+        names = ("host", "port", "remote_user", "private_key_file", *ARGUMENTS)
+        command = login({name: self._option(name, task_vars or {}) for name in names})
         try:
-            done = subprocess.run(login(variables), capture_output=True, text=True, timeout=2 * SECONDS, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=2 * SECONDS, check=False)
+            why = done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
         except subprocess.TimeoutExpired:
-            return result | {"failed": True, "msg": f"no answer within {2 * SECONDS} s"}
-        return result | {
-            "failed": done.returncode != 0,
-            "msg": done.stderr.strip().rpartition("\n")[2],
-            "changed": False,
-        }
+            why = f"no answer within {2 * SECONDS} s"
+        if not why and done.returncode:
+            why = f"ssh ended with {done.returncode}"
+        told = f"With keys alone nobody gets in to {(task_vars or {}).get('inventory_hostname')} a second time: {why}. "
+        told += "Does this login have a key that works without a question?"
+        return result | {"failed": bool(why), "msg": told if why else "", "changed": False}
 
-
-NAMES = frozenset({
-    "inventory_hostname", "ansible_host", "ansible_port", "ansible_user", "ansible_ssh_private_key_file",
-    "ansible_ssh_common_args", "ansible_ssh_extra_args",
-})  # fmt: skip
+    def _option(self, name: str, task_vars: dict[str, Any]) -> Any:
+        """What the connection that is open goes by: the inventory, ansible.cfg, the environment or the command line."""
+        return self._templar.template(self._connection.get_option(name, hostvars=task_vars))
