@@ -1,4 +1,4 @@
-"""Log in to a host once more, beside the connection that is open: over one of its own, in the way that the open one came."""
+"""Log in to a host once more, over a connection of its own, in the way that the one that is open came."""
 
 from __future__ import annotations
 
