@@ -29,7 +29,7 @@ class Seat:
     away_least: int = 0  # what the absence that runs costs in any case
     wish: float | None = None  # where its paddle is to go when the match begins
     wants_rematch: bool = False
-    reported_at: int = 0
+    reported_at: int = -60_000_000  # long ago: the first round trip is told at once
     claims: Claims = field(default_factory=Claims)
 
     @property
