@@ -71,7 +71,7 @@ TOLD = {
 }
 KEPT = Path("/var/lib/matchpoint-kept")
 LETSENCRYPT = "/etc/letsencrypt"
-CLUSTERS = "/var/lib/postgresql/*/*"
+CLUSTERS = "/var/lib/postgresql/[0-9]*/*"
 # Its own removal refuses while root has no password, and a host's way in is not the site's to take
 STAYS = {"sudo"}
 KERNEL = re.compile(r"linux-(image|headers)-")
@@ -278,14 +278,20 @@ def owned(host: Host, pattern: str) -> bool:
 
 def named(host: Host, *words: str) -> set[str]:
     """The packages that apt-get would remove."""
-    said = host.run("apt-get", "--simulate", "--quiet", *words)
+    # What is left over is what nothing depends on: else packages of the site that suggest each other would stay
+    loose = [f"-oAPT::AutoRemove::{kind}Important=false" for kind in ("Recommends", "Suggests")]
+    said = host.run("apt-get", "--simulate", "--quiet", *loose, *words)
     return {name.partition(":")[0] for name in re.findall(r"^(?:Purg|Remv) (\S+)", said, re.MULTILINE)}
 
 
 def removable(host: Host, before: list[str], wanted: list[str]) -> list[str]:
     """What came with the site: its packages, and what only they need. What others need stays, and is told of."""
     automatic = set(host.run("apt-mark", "showauto").split())
-    asked = ((set(wanted) | {"grafana"}) & set(packages())) - set(before) - STAYS
+    there = set(packages()) - set(before)
+    asked = ((set(wanted) | {"grafana"}) & there) - STAYS
+    asked |= {
+        name for name in there & automatic if name.startswith("postgresql-")
+    }  # which apt is told never to remove by itself
 
     def others(names: set[str]) -> set[str]:
         return {name for name in names - asked if name in before or name not in automatic or KERNEL.match(name)}
