@@ -99,6 +99,13 @@ class Edge:
         """Everything that any console was asked."""
         return [path for console in self.consoles.values() for path in console.seen]
 
+    @property
+    def noted(self) -> list[dict[str, Any]]:
+        """What nginx wrote into its log so far, in order. It writes a request when it has finished with it: poll, the
+        client has its answer before that.
+        """
+        return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+
     def ask(
         self,
         path: str,

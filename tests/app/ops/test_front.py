@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.app.live.transport.test_process import Site
+from tests.conftest import poll
 from tests.processes import end, run
 
 from .edge import ALIAS, NAME, Edge, edge
@@ -39,8 +40,10 @@ def curl(front: Edge, path: str, *headers: str, version: str = "2", method: str 
         "--write-out", "\n%{http_version} %{http_code} %{redirect_url}", f"https://{NAME}{path}",
         *(argument for header in headers for argument in ("--header", header)),
     ]  # fmt: skip
+    before = len(front.noted)
     done = run(command, timeout_s=30)
     assert done.returncode == 0, done
+    poll(lambda: len(front.noted) > before, within_s=10, every_s=0.01, what="nginx's line about the request")
     text, _, last = done.stdout.rpartition("\n")
     spoken, status, location = last.split(" ", 2)
     assert spoken == version
@@ -48,8 +51,8 @@ def curl(front: Edge, path: str, *headers: str, version: str = "2", method: str 
 
 
 def tries(front: Edge) -> str:
-    """What nginx noted about the workers that it asked for the last request."""
-    return (front.folder / "access.log").read_text().splitlines()[-1].partition('"upstream":"')[2].partition('"')[0]
+    """The workers that nginx asked for the last request."""
+    return str(front.noted[-1]["upstream"])
 
 
 @pytest.fixture
