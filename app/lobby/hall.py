@@ -192,9 +192,10 @@ class Hall:
         """Who was logged out or banned leaves, wherever that happened."""
         if not self._position:  # nobody was here yet
             return
-        self._position, identities = await self._directory.revocations.after(self._position)
+        self._position, revoked = await self._directory.revocations.after(self._position)
         for session in self.sessions:
-            if session.identity in identities:
+            # An empty hall reads nothing: what it hears first may be older than whoever is here by now
+            if revoked.get(session.identity, -1) >= session.claim.issued_at:
                 session.refuse(Refused(4401, "logged out"))
 
     async def _look(self, waiting: Sequence[Session], *, renew: bool) -> None:

@@ -3,7 +3,7 @@
 Keys (values are JSON unless said otherwise):
 
     mp:lobby:ticket:<identity>  who waits (lobby.pairing.Ticket); lives 4 s, renewed by the process that has the socket
-    mp:lobby:queue              sorted set of those identities by since when they wait (s)
+    mp:lobby:queue              sorted set of those identities by since when they wait (s); ends with the last ticket
     mp:lobby:met:<identity>     whom it met, and its ticket, which it gets back if the other does not come; lives 8 s
     mp:lobby:matches            sorted set of the matches of those who met, by their mean rating
     mp:lobby:here               sorted set of identities with an open lobby by when that was last so (s)
@@ -112,6 +112,7 @@ class Queue:
             for ticket in tickets:
                 pipe.expire(ticket_key(ticket.identity), TICKET_SECONDS)
                 pipe.zadd(QUEUE, {ticket.identity: ticket.since}, nx=True)
+            pipe.expire(QUEUE, TICKET_SECONDS)
             await pipe.execute()
 
     async def leave(self, identity: str, *, holder: str) -> None:
@@ -261,6 +262,7 @@ class Queue:
 def _queue_ticket(pipe: Pipeline, ticket: Ticket) -> None:
     pipe.set(ticket_key(ticket.identity), _encode(ticket), ex=TICKET_SECONDS)
     pipe.zadd(QUEUE, {ticket.identity: ticket.since})
+    pipe.expire(QUEUE, TICKET_SECONDS)
 
 
 def _queue_met(pipe: Pipeline, met: Met) -> None:

@@ -24,21 +24,29 @@ async def unknown_socket(scope: dict[str, Any], receive: Any, send: Any) -> None
 def build_application() -> ProtocolTypeRouter:
     pages = get_asgi_application()
     # These need the settings, which the line above has loaded
+    from live.clock import Clock
     from live.transport.echo import echo_socket
     from live.transport.poll import Polling
     from live.transport.socket import match_socket
+    from live.worker import worker
+    from lobby import hall
     from lobby.socket import lobby_socket
+
+    def clock() -> Clock | None:
+        serving = worker.installed() or hall.installed()
+        return None if serving is None else serving.clock
 
     route: Any = re_path  # typed for views, and these are ASGI applications
     sockets = URLRouter(
         [
             route(r"^ws/(?P<worker>[a-z0-9-]+)/match/(?P<match_id>[A-Za-z0-9]+)$", match_socket),
             route(r"^ws/(?P<worker>[a-z0-9-]+)/echo$", echo_socket),
-            route(r"^ws/lobby$", lobby_socket),
+            # With a name of the page's choosing, by which the edge finds the process that carries its requests
+            route(r"^ws/lobby(?:/[a-z0-9]{1,32})?$", lobby_socket),
             route(r"", unknown_socket),
         ]
     )
-    http = URLRouter([route(CARRIED, Polling(sockets)), route(r"", pages)])
+    http = URLRouter([route(CARRIED, Polling(sockets, clock)), route(r"", pages)])
     return ProtocolTypeRouter({"http": http, "websocket": sockets})
 
 

@@ -13,6 +13,7 @@ from django.db.models import ForeignObjectRel, Model, QuerySet
 from accounts.models import User
 from accounts.players import Player
 from matches.models import Seat, Timeline
+from moderation.models import Report
 
 CHUNK: Final = 200  # rows in memory at a time
 # What opens the account is not told, not even to its owner: a borrowed session would take it along.
@@ -48,6 +49,8 @@ def write_archive(target: IO[bytes], *, player: Player) -> None:
             seats = Seat.objects.filter(user=None, guest_id=player.guest_id)
             archive.writestr("guest.json", _json({"id": player.guest_id, "name": player.name}))
             _write(archive, seats, name=Seat._meta.label)
+            reports = Report.objects.filter(guest_id=player.guest_id)
+            _write(archive, reports, name=file_name(User._meta.get_field("reports_made")))
         else:
             seats = Seat.objects.filter(user=player.user)
             archive.writestr("account.json", _json(row(player.user)))

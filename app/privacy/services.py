@@ -17,6 +17,7 @@ from accounts.models import User
 from accounts.players import GUEST_MAX_AGE_S
 from audit.models import Entry
 from matches.models import Seat
+from moderation.models import Report
 from privacy.models import Deletion
 
 logger = logging.getLogger(__name__)
@@ -89,13 +90,15 @@ def _sessions_end(users: set[str]) -> None:
 
 
 def guest_forget(*, guest_id: str) -> int:
-    """Take the name and the number of a guest off their matches; returns of how many."""
+    """Take the name and the number of a guest off their matches, and off what they reported; returns of how many."""
+    Report.objects.filter(guest_id=guest_id).update(guest_id="")
     return _seats_forget(Seat.objects.filter(user=None, guest_id=guest_id))
 
 
 def guests_expire(*, now: datetime) -> int:
     """As `guest_forget`, of matches so old that no browser can still have the cookie of who played them."""
     before = now - timedelta(seconds=GUEST_MAX_AGE_S)
+    Report.objects.exclude(guest_id="").filter(at__lt=before).update(guest_id="")
     return _seats_forget(Seat.objects.exclude(guest_id="").filter(match__finished_at__lt=before))
 
 

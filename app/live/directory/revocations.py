@@ -30,10 +30,11 @@ class Revocations:
         newest = await self._store.client.xrevrange(STREAM, count=1)
         return str(newest[0][0]) if newest else "0-0"
 
-    async def after(self, position: str) -> tuple[str, set[str]]:
-        """The newest position, and the identities that were revoked after `position`."""
+    async def after(self, position: str) -> tuple[str, dict[str, int]]:
+        """The newest position, and the identities that were revoked after `position` by when (s since 1970)."""
         entries = cast(Any, await self._store.client.xrange(STREAM, min=f"({position}"))
-        return (entries[-1][0] if entries else position), {fields["identity"] for _, fields in entries}
+        revoked = {fields["identity"]: int(entry.partition("-")[0]) // 1000 for entry, fields in entries}
+        return (entries[-1][0] if entries else position), revoked
 
     async def include(self, claim: SeatClaim) -> bool:
         """Whether the identity was revoked after the token of `claim` was issued, or in the same second."""

@@ -23,7 +23,6 @@ from live.protocol import codec
 from live.protocol.codec import MESSAGE_BYTES
 from live.transport.connection import AsgiSend, Budget
 from live.transport.socket import INBOUND_MAX, RTT_EXTENSION, SOCKETS_MAX, WIRE_EXTENSION, Receive, Scope
-from live.worker.worker import installed
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +37,8 @@ EARLY_MAX: Final = 8  # batches that wait for one before them
 REQUEST_BURST: Final = 120
 REQUEST_RATE: Final = 60  # requests a second
 NOT_ACCEPTED: Final = 4404
+LOST: Final = 1006
+LEFT: Final = 1001
 
 App = Callable[[Scope, Receive, AsgiSend], Awaitable[None]]
 _Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -128,7 +129,7 @@ class Session:
         self._forget(ask.ack)
         self._take(ask)
         if ask.bye:
-            self.end()
+            self.end(LEFT)
             self._drop(self)
         elif ask.wait:
             if not await self._hold(receive):
@@ -275,25 +276,29 @@ class Session:
         asyncio.get_running_loop().call_soon(self.end)  # never inside the call of whoever closes
         self._clock.call_at(self._clock.now() + CLOSED_US, lambda: self._drop(self))
 
-    def end(self) -> None:
-        """The application hears no more of the client."""
+    def end(self, code: int = LOST) -> None:
+        """The application hears no more of the client, who has gone with `code`."""
         if self._is_over:
             return
         self._is_over = True
         metrics.polled.dec()
         self._release()
         self.on_room()
-        self._inbox.put_nowait({"type": "websocket.disconnect", "code": self._code or 1006})
+        self._inbox.put_nowait({"type": "websocket.disconnect", "code": self._code or code})
         gone, self._gone = self._gone, None
         if gone is not None:
             gone()
 
 
 class Polling:
-    """The ASGI app of `<address of a socket>/poll`. `sockets` is that of the sockets."""
+    """The ASGI app of `<address of a socket>/poll`. `sockets` is that of the sockets.
 
-    def __init__(self, sockets: App) -> None:
+    `clock` answers with that of this process, or None while it serves no sockets.
+    """
+
+    def __init__(self, sockets: App, clock: Callable[[], Clock | None]) -> None:
         self._sockets = sockets
+        self._clock = clock
         self._sessions: dict[str, Session] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
@@ -329,14 +334,14 @@ class Polling:
         return session
 
     def _open(self, scope: Scope, ask: Ask) -> Session:
-        worker = installed()
-        if worker is None:
+        clock = self._clock()
+        if clock is None:
             raise Refusal(404, "no-worker", "No live server is here: ask for the address of one.")
         if len(self._sessions) >= SOCKETS_MAX:
             raise Refusal(503, "full", "This server has no room for more; try again in a moment.")
         if not ask.messages:
             raise Refusal(400, "bad-request", "A request without a session brings the first message.")
-        session = Session(scope, worker.clock, self._drop)
+        session = Session(scope, clock, self._drop)
         self._sessions[session.id] = session
         session.run(self._sockets, scope)
         return session

@@ -44,7 +44,7 @@ class Logouts:
 
     async def heed(self) -> None:
         """Close the sockets of who was logged out since the last look, wherever that happened."""
-        identities: set[str] = set()
+        identities: Mapping[str, int] = {}
         try:
             if self._position:
                 self._position, identities = await self._revocations.after(self._position)

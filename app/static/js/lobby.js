@@ -1,8 +1,12 @@
 // @ts-check
-/** The lobby socket (docs/lobby.md): who is here, and a player to meet. It comes back by itself, and waits again. */
+/**
+ * The lobby socket (docs/lobby.md): who is here, and a player to meet. It comes back by itself, and waits again; by requests,
+ * where the network lets no WebSocket through.
+ */
 
 import { ApiError, enterLobby } from "./api.js";
 import { backoff } from "./socket.js";
+import { open, reading, TRIAL_MS, Ways } from "./ways.js";
 
 const PROTOCOL = 1;
 const WAITING_BEAT_MS = 2000;
@@ -10,6 +14,7 @@ const BEAT_MS = 25000;
 const DEAD_BEATS = 3; // without an answer
 const IDLE_BACK_MS = 4000; // at least, for a page that only looks on; up to three times as long, since all of them lose a server at once
 const FLOOD_MS = 30000;
+const POLL_TRIAL_MS = 5000;
 
 /**
  * @typedef {{t: "site", here: number, waiting: number, matches: number, courts: "free" | "full" | "none" | "away"}} Site
@@ -27,20 +32,26 @@ const FLOOD_MS = 30000;
  *
  * @typedef {object} Host what it needs from its surroundings; tests give their own
  * @property {() => Promise<{url: string, token: string}>} token
- * @property {(path: string) => WebSocket} open
+ * @property {(path: string, way: import("./ways.js").Way) => ReturnType<typeof open>} open
+ * @property {Ways} ways
  * @property {(call: () => void, ms: number) => number} after
  * @property {(timer: number) => void} cancel
  * @property {() => number} random in [0, 1)
  */
 
-/** @type {Host} */
+/** @type {Omit<Host, "ways">} */
 const BROWSER = {
   token: enterLobby,
-  open: (path) => new WebSocket(new URL(path, location.href.replace(/^http/, "ws"))),
+  open: (path, way) => open(way === "poll" ? `${path}/${name()}` : path, way),
   after: (call, ms) => window.setTimeout(call, ms),
   cancel: (timer) => window.clearTimeout(timer),
   random: Math.random,
 };
+
+/** By which the edge finds the process that carries our requests: another one for each connection, as a process may be gone. */
+function name() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 /**
  * Whether to come back after a close.
@@ -59,8 +70,8 @@ export class Lobby {
   constructor(listener, host = {}) {
     this.listener = listener;
     /** @type {Host} */
-    this.host = { ...BROWSER, ...host };
-    /** @type {WebSocket | null} */
+    this.host = { ways: new Ways(reading()), ...BROWSER, ...host };
+    /** @type {ReturnType<typeof open> | null} */
     this.socket = null;
     this.isWaiting = false;
     this.isOpen = false;
@@ -71,6 +82,8 @@ export class Lobby {
     this.unanswered = 0;
     /** @type {number | null} */
     this.timer = null;
+    /** @type {number | null} until a word has come this way */
+    this.trial = null;
   }
 
   start() {
@@ -111,19 +124,24 @@ export class Lobby {
       return;
     }
     const { token, url } = place;
-    const socket = this.host.open(url);
+    const way = this.host.ways.current;
+    const socket = this.host.open(url, way);
     this.socket = socket;
+    const trial = way === "socket" ? TRIAL_MS : POLL_TRIAL_MS;
+    this.trial = this.host.after(() => epoch === this.epoch && this.#closed(1006), trial);
     socket.onopen = () => epoch === this.epoch && socket.send(JSON.stringify({ t: "hello", protocol: PROTOCOL, token }));
-    socket.onmessage = (event) => epoch === this.epoch && this.#receive(JSON.parse(event.data));
-    socket.onclose = (event) => epoch === this.epoch && this.#closed(event.code);
+    socket.onmessage = (/** @type {{data: string}} */ event) => epoch === this.epoch && this.#receive(JSON.parse(event.data));
+    socket.onclose = (/** @type {{code: number}} */ event) => epoch === this.epoch && this.#closed(event.code);
   }
 
   /** @param {any} message */
   #receive(message) {
     this.unanswered = 0;
+    this.#tried();
     switch (message.t) {
       case "welcome":
         this.isOpen = true;
+        this.host.ways.worked();
         this.tries = this.unseated = 0;
         if (this.isWaiting) {
           this.#send({ t: "wait" });
@@ -155,6 +173,9 @@ export class Lobby {
 
   /** @param {number} code */
   #closed(code) {
+    if (this.trial !== null && code === 1006) {
+      this.host.ways.failed();
+    }
     this.unseated = code === 4401 ? this.unseated + 1 : 0;
     if (!comesBack(code) || this.unseated > 1) {
       this.stop();
@@ -202,8 +223,16 @@ export class Lobby {
     }
   }
 
+  #tried() {
+    if (this.trial !== null) {
+      this.host.cancel(this.trial);
+      this.trial = null;
+    }
+  }
+
   #drop() {
     this.epoch += 1;
+    this.#tried();
     this.isOpen = false;
     this.unanswered = 0;
     if (this.timer !== null) {

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Which way a match socket goes: a WebSocket, or, where the network lets none through, requests. A way that fails before
+ * Which way a socket goes: a WebSocket, or, where the network lets none through, requests. A way that fails before
  * it has brought a word makes room for the other; the one that works is remembered as long as the tab is open.
  */
 
@@ -49,6 +49,14 @@ export class Ways {
  */
 export function open(path, way) {
   return way === "poll" ? new PollSocket(path) : new WebSocket(new URL(path, location.href.replace(/^http/, "ws")));
+}
+
+/**
+ * What matches remember of it, without a say in it: a lobby may be slow for other reasons, and a match is worth a trial of its own.
+ * @returns {Pick<Storage, "getItem" | "setItem">}
+ */
+export function reading() {
+  return { getItem: (key) => storage()?.getItem(key) ?? null, setItem: () => undefined };
 }
 
 function storage() {

@@ -106,10 +106,16 @@ def test_the_archive_has_every_row_about_somebody_and_no_secret(client: Client, 
     assert b"what bea says" not in everything
 
 
-def test_a_guest_takes_along_what_the_cookie_played(client: Client, guest_id: str, record: Record) -> None:
+def test_a_guest_takes_along_what_the_cookie_played_and_reported(
+    client: Client, guest_id: str, record: Record, make_user: Callable[..., User]
+) -> None:
     match_finish(record=record("mine", left=f"g:{guest_id}"))
     match_finish(record=record("foreign", left="g:other"))
+    bea = make_user("bea")
+    for guest, text in ((guest_id, "what I said"), ("other", "what another said")):
+        Report.objects.create(about=bea, guest_id=guest, kind="name", text=text)
     files = files_of(client.post("/privacy/export/"))
+    assert [report["text"] for report in json.loads(files["moderation.Report.by.json"])] == ["what I said"]
     assert [seat["match"]["public_id"] for seat in json.loads(files["matches.Seat.json"])] == ["mine"]
     assert "timelines/foreign.json.gz" not in files
     for _ in range(5):
@@ -194,10 +200,17 @@ def test_deleting_needs_an_account_and_a_password_given_lately(client: Client, u
 
 
 def test_guests_are_forgotten_after_a_year_or_when_they_ask(
-    client: Client, guest_id: str, record: Record, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    guest_id: str,
+    record: Record,
+    make_user: Callable[..., User],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("privacy.services.BATCH", 2)
     now = timezone.now()
+    bea = make_user("bea")
+    for guest, days in (("old", 366), ("young", 364), (guest_id, 3)):
+        Report.objects.create(about=bea, guest_id=guest, kind="name", at=now - timedelta(days=days))
 
     def play(match_id: str, guest: str, days: int) -> None:
         at = now - timedelta(days=days)
@@ -212,10 +225,12 @@ def test_guests_are_forgotten_after_a_year_or_when_they_ask(
     left = dict(Seat.objects.exclude(guest_id="").values_list("match__public_id", "name"))
     assert left == {"young": "Left Player", "mine": "Left Player"}
     assert Seat.objects.filter(name="Guest").count() == 5
+    assert set(Report.objects.values_list("guest_id", flat=True)) == {"", "young", guest_id}
     assert not Session.objects.exists()
 
     client.post("/privacy/forget/")
     assert not Seat.objects.filter(guest_id=guest_id).exists()
+    assert not Report.objects.filter(guest_id=guest_id).exists()
     assert client.cookies["mp_guest"].value == "" or client.cookies["mp_guest"]["max-age"] == 0
 
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { comesBack, Lobby } from "../../../app/static/js/lobby.js";
+import { Ways } from "../../../app/static/js/ways.js";
 
 /** A browser with sockets that the test opens, and timers that it runs. */
 class Surroundings {
@@ -10,6 +11,7 @@ class Surroundings {
     this.sockets = [];
     /** @type {Map<number, {call: () => void, ms: number}>} */
     this.timers = new Map();
+    this.lastTimer = 0;
     this.fails = false;
     /** @type {any[]} */
     this.heard = [];
@@ -22,9 +24,10 @@ class Surroundings {
           }
           return { url: "/ws/lobby", token: "t" };
         },
-        open: () => this.open(),
+        open: (_, way) => this.open(way),
+        ways: new Ways(null),
         after: (call, ms) => {
-          const id = this.timers.size + 1;
+          const id = (this.lastTimer += 1);
           this.timers.set(id, { call, ms });
           return id;
         },
@@ -34,9 +37,10 @@ class Surroundings {
     );
   }
 
-  open() {
+  /** @param {string} way */
+  open(way) {
     /** @type {any} */
-    const socket = { sent: [], isClosed: false };
+    const socket = { sent: [], isClosed: false, way };
     socket.send = (/** @type {string} */ text) => socket.sent.push(JSON.parse(text));
     socket.close = () => (socket.isClosed = true);
     this.sockets.push(socket);
@@ -172,6 +176,36 @@ test("without a network it tries again, later and later", async () => {
   await page.tick();
   await page.welcome();
   assert.deepEqual(page.socket.sent.at(-1), { t: "wait" });
+});
+
+test("where no WebSocket gets through requests carry it, and a match is left to find out by itself", async () => {
+  for (const blocked of [(/** @type {Surroundings} */ page) => page.socket.onclose({ code: 1006 }), (/** @type {Surroundings} */ page) => page.tick()]) {
+    const page = new Surroundings();
+    page.lobby.start();
+    page.lobby.wait();
+    await settle();
+    await blocked(page); // refused, or no answer in 2 s
+    await page.tick();
+    await page.welcome();
+    assert.deepEqual(page.sockets.map(({ way }) => way), ["socket", "poll"]);
+    assert.deepEqual(page.sent, ["hello", "wait"]);
+    page.socket.onclose({ code: 1012 });
+    await page.tick();
+    await page.welcome();
+    assert.equal(page.socket.way, "poll", "it did work");
+  }
+});
+
+test("a socket that did work is tried again before requests are", async () => {
+  const page = new Surroundings();
+  page.lobby.start();
+  page.lobby.wait();
+  await page.welcome();
+  for (let n = 0; n < 3; n += 1) {
+    page.socket.onclose({ code: 1006 });
+    await page.tick();
+  }
+  assert.deepEqual(page.sockets.map(({ way }) => way), ["socket", "socket", "socket", "poll"]);
 });
 
 test("what cannot get better ends it; a logout gets one more try", async () => {

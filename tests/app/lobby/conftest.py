@@ -14,6 +14,7 @@ from lobby import queue
 from lobby.hall import Hall
 from lobby.protocol import Claim, lobby_token
 from tests.app.live.conftest import FakeClock, Socket, settle
+from tests.app.live.transport.polled import Polled
 
 
 class Player(Socket):
@@ -33,6 +34,10 @@ class Player(Socket):
 
     def site(self) -> dict[str, Any]:
         return self.heard("site")[-1]
+
+
+class PolledPlayer(Polled, Player):
+    """The same behind a proxy that lets no WebSocket through."""
 
 
 class Lobby:
@@ -62,14 +67,15 @@ class Lobby:
         rating: float | None = None,
         address: str = "",
         token: str = "",
+        carrier: type[Player] = Player,
         **options: Any,
     ) -> Player:
         """A page opens the lobby; options as `Socket.open` has them."""
         identity = identity or f"g:{next(self._names)}"
         lobby_hall.install(at or self.halls[0])
-        player = Player(self.clock)
+        player = carrier(self.clock)
         player.identity = identity
-        player.open("/ws/lobby", **options)
+        player.open("/ws/lobby/c0ffee" if carrier is PolledPlayer else "/ws/lobby", **options)
         claim = Claim(identity, identity.title(), rating, address or identity)
         player.say("hello", protocol=1, token=token or lobby_token(claim))
         await settle()

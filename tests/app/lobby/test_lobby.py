@@ -10,15 +10,15 @@ import pytest
 from msgspec import structs
 
 import engine
-from live.directory.revocations import revoke
+from live.directory.revocations import STREAM, revoke
 from live.events import Events
 from live.records import Checkpoint
 from lobby import hall as lobby_hall
 from lobby.hall import ADDRESS_MAX, IDENTITY_MAX
 from lobby.protocol import MESSAGE_BYTES, Claim, lobby_token
-from lobby.queue import met_key, ticket_key
+from lobby.queue import QUEUE, met_key, ticket_key
 from tests.app.live.conftest import Socket, settle
-from tests.app.lobby.conftest import Lobby, Player
+from tests.app.lobby.conftest import Lobby, Player, PolledPlayer
 
 
 async def test_two_strangers_meet_within_a_second(lobby: Lobby) -> None:
@@ -72,6 +72,47 @@ async def test_the_numbers_of_the_lobby_are_told(lobby: Lobby) -> None:
     await lobby.wait("g:bob", at=lobby.open())
     await lobby.beat(1, times=2)
     assert looking.site() == {"t": "site", "here": 2, "waiting": 1, "matches": 2, "courts": "free"}
+
+
+async def test_the_queue_ends_with_the_tickets_in_it(lobby: Lobby) -> None:
+    """Whoever waited at a process that was killed counts no longer than the ticket lives, though nobody looks."""
+    await lobby.wait("g:ada", at=lobby.open())
+    await lobby.beat(1)
+    for key in (ticket_key("g:ada"), QUEUE):
+        await lobby.store.persist(key)
+    await lobby.beat(1)
+    ends = [await lobby.store.ttl(key) for key in (ticket_key("g:ada"), QUEUE)]
+    assert ends[0] > 0
+    assert abs(ends[0] - ends[1]) <= 1
+
+
+async def test_who_was_logged_out_before_coming_is_let_be(lobby: Lobby) -> None:
+    """An empty lobby hears of nothing; what it reads then is old."""
+    await lobby.come("u:7")
+    await lobby.store.xadd(STREAM, {"identity": "u:1"}, id="1000-1")
+    ada = await lobby.wait("u:1")
+    await lobby.beat(1)
+    assert ada.close_code is None
+    await asyncio.to_thread(revoke, "u:1")
+    await lobby.beat(1)
+    assert ada.close_code == 4401
+
+
+async def test_who_has_no_websocket_meets_others_and_declines_by_leaving(lobby: Lobby) -> None:
+    ada = await lobby.wait("g:ada")
+    bob = await lobby.wait("g:bob", at=lobby.open(), carrier=PolledPlayer)
+    match = await lobby.meet(ada, bob)
+    for player in (ada, bob):
+        player.say("coming", match=match)
+    await settle()
+    assert isinstance(bob, PolledPlayer)
+    bob.leave()
+    await lobby.beat()
+    assert ada.last == {"t": "you", "state": "waiting", "waited_ms": 1200}
+    bob = await lobby.wait("g:bob", carrier=PolledPlayer)
+    await lobby.halls[0].stop()
+    await settle()
+    assert bob.close_code == 1012
 
 
 async def test_who_does_not_come_costs_the_other_nothing(lobby: Lobby) -> None:

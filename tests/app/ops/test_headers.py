@@ -21,7 +21,7 @@ class _Worker(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        told = {"port": self.client_address[1], "rtt": self.headers.get("X-TCP-RTT"), "by": self.headers["Connection"]}
+        told = {"port": self.client_address[1], "rtt": self.headers.get("X-TCP-RTT"), "to": self.server.server_port}
         body = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -157,3 +157,24 @@ def test_requests_that_carry_sockets_reach_their_worker_by_connections_that_are_
 
     poll(lambda: carried()[-3:] == [404, 413, 502], within_s=10, every_s=0.01, what="nginx's lines about the refusals")
     assert 200 not in carried()  # those that went well are not written
+
+
+def test_requests_of_one_lobby_reach_one_worker_also_while_another_is_gone(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The name in the address decides: what a page has said before is with one process."""
+    workers = [ThreadingHTTPServer(("127.0.0.1", 0), _Worker) for _ in range(2)]
+    for worker in workers:
+        Thread(target=worker.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    ports = [worker.server_port for worker in workers]
+    with edge(tmp_path_factory.mktemp("lobby"), [f"127.0.0.1:{port}" for port in (*ports, 9)]) as front:
+        found = {
+            name: [front.ask(f"/ws/lobby/{name}/poll", "POST", body="{}") for _ in range(4)] for name in "abcdefgh"
+        }
+        reached = {name: {json.loads(answer.text)["to"] for answer in answers} for name, answers in found.items()}
+        assert [len(each) for each in reached.values()] == [1] * len(reached)
+        assert set.union(*reached.values()) == set(ports)
+        assert front.ask("/ws/lobby/a/b/poll", "POST", body="{}").status == 404
+    for worker in workers:
+        worker.shutdown()
+        worker.server_close()

@@ -145,3 +145,26 @@ async def test_a_browser_behind_a_proxy_without_upgrade_plays_a_point_and_is_tol
     assert '"works":true' in report.splitlines()[-1]
     assert errors == []
     assert proxy.upgrades >= 2  # of the page that measures, and of the match
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (docker/lab/bootstrap.sh browser)")
+async def test_a_stranger_behind_a_proxy_without_upgrade_meets_another_and_plays(site: Site) -> None:
+    async with Proxy(site.port, swallows=True).running() as proxy, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        pages = []
+        for base in (proxy.base, site.base):
+            context = await browser.new_context(base_url=base)
+            page = await context.new_page()
+            page.set_default_timeout(60_000)
+            pages.append(page)
+            await page.goto("/")
+            await page.click('button[value="ai"]')
+            await page.wait_for_url("**/m/*/")
+        machines = {page.url.rpartition("/m/")[2] for page in pages}
+        for page in pages:
+            await page.wait_for_url(lambda url: url.rpartition("/m/")[2] not in machines)
+            await page.locator("[data-score]", has_text=re.compile("^1$")).first.wait_for()
+        matches = {page.url.rpartition("/m/")[2] for page in pages}
+        await browser.close()
+    assert len(matches) == 1
+    assert proxy.upgrades
