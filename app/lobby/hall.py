@@ -170,9 +170,9 @@ class Hall:
         is_slow = self.clock.now() - self._slow_at >= SLOW_S * SECOND
         if is_slow:
             self._hush()
+        metrics.waiting.set(sum(session.is_waiting for session in self.sessions))  # also when Valkey is away
         await self._heed()
         waiting = [session for session in self.sessions if session.is_waiting]
-        metrics.waiting.set(len(waiting))
         await self._look(waiting, renew=is_slow)
         self._leads = bool(waiting) and await self._queue.lead(self._process)
         if is_slow:

@@ -24,6 +24,7 @@ from monitoring.dashboards.shared import last_good_match, matches_live, players_
 
 QUIET = "nobody plays"
 LIVE = 'job="live",host=~"$host"'
+WEB = 'job="web",host=~"$host"'
 LATE = ((None, GREEN), (0.05, RED))
 
 NOW = [
@@ -171,6 +172,34 @@ MATCHES = [
         "Matches in 5 minutes. Handed over is a deploy; taken over means that a worker died. Bad: crashed. "
         "Watched by LiveErrors.",
         colors={"crashed": RED},
+    ),
+]
+
+LOBBY = [
+    lines(
+        "Players who wait for another",
+        [
+            *totals(WEB, ("matchpoint_lobby_waiting", "looking for a player")),
+            *totals(WEB, ("matchpoint_lobby_sockets", "pages with the lobby open")),
+        ],
+        "Open lobbies, and how many of them look for a player. Bad: two who look for longer than a few seconds. "
+        "Watched by LobbyPairsNobody.",
+    ),
+    lines(
+        "Pairs",
+        [
+            *increases(WEB, ("matchpoint_lobby_pairs_total", "{{outcome}}"), over="5m", by="outcome"),
+            *increases(WEB, ("matchpoint_lobby_failures_total", "looks that failed"), over="5m"),
+        ],
+        "Pairs that met in 5 minutes, and those of which one declined or did not come. Bad: none made while two wait, "
+        "absent for many, any look that failed.",
+        colors={"made": GREEN, "absent": YELLOW, "failed": RED},
+    ),
+    durations(
+        "Waiting time",
+        f"sum by (le) (rate(matchpoint_lobby_waiting_seconds_bucket{{{WEB}}}[$__rate_interval]))",
+        "How long players of a pair had waited. Bad: above four seconds where more than two wait.",
+        missing="nobody met",
     ),
 ]
 
@@ -330,6 +359,7 @@ def dashboard() -> build.Dashboard:
             ("Now", NOW),
             ("Players", PLAYERS),
             ("Matches", MATCHES),
+            ("Lobby", LOBBY),
             ("Timing", TIMING),
             ("Results, directory and canary", RESULTS),
             ("Processes", PROCESSES),

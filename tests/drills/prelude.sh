@@ -41,6 +41,38 @@ stop_run() {
   systemctl stop "drill-$1" 2>/dev/null || true
 }
 
+# looking_for_players NAME...: these guests look for another player in the lobby, until `stop_run looking`
+looking_for_players() {
+  run_on looking matchpoint-manage shell -c "
+import asyncio, json, websockets
+from django.conf import settings
+from lobby.protocol import Claim, lobby_token
+
+async def speak(socket, name):
+    for text in ({'t': 'hello', 'protocol': 1, 'token': lobby_token(Claim(name, name, None, name))}, {'t': 'wait'}):
+        await socket.send(json.dumps(text))
+    while True:
+        await asyncio.sleep(2)
+        await socket.send(json.dumps({'t': 'here'}))
+
+async def look(name):
+    while True:
+        try:
+            async with websockets.connect('ws://127.0.0.1:8001/ws/lobby', origin=settings.MATCHPOINT_ORIGIN) as socket:
+                speaking = asyncio.create_task(speak(socket, name))
+                async for _ in socket:
+                    pass
+                speaking.cancel()
+        except (OSError, websockets.WebSocketException):
+            pass
+        await asyncio.sleep(1)
+
+async def main():
+    await asyncio.gather(*(look('g:drill-' + name) for name in '$*'.split()))
+
+asyncio.run(main())"
+}
+
 # connections_up_to N: so many connections to PostgreSQL in all
 connections_up_to() {
   taken=$(sql postgres "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from prometheus_client import REGISTRY
 
 import engine
 from live.directory.revocations import STREAM, revoke
@@ -305,6 +306,19 @@ async def test_without_valkey_the_lobby_says_so_and_comes_back(lobby: Lobby, mon
     await lobby.beat(1)
     assert ada.site()["courts"] == "free"
     assert ada.close_code is None
+
+
+async def test_who_has_left_is_not_counted_while_valkey_is_away(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else two processes that each remember one would look like two who wait and do not meet."""
+    ada = await lobby.wait()
+    await lobby.beat()
+    assert REGISTRY.get_sample_value("matchpoint_lobby_waiting") == 1
+    ada.drop()
+    await settle()
+    monkeypatch.setattr(lobby.directory.revocations, "after", failing)
+    with pytest.raises(TimeoutError):
+        await lobby.halls[0].beat()
+    assert REGISTRY.get_sample_value("matchpoint_lobby_waiting") == 0
 
 
 async def failing(*_: Any, **__: Any) -> Any:
