@@ -57,7 +57,7 @@ class MatchSpec:
     """A match as it was asked for. `players` by side; None is a seat that is still free. `created_at` is ISO 8601.
 
     `rules_version` is the newest that the match may be played by. `is_probe`: two bots try a worker; no statistics, no
-    result.
+    result. `strength` is the mean rating of strangers, whose match others may watch, also when they play again.
     """
 
     id: str
@@ -68,6 +68,7 @@ class MatchSpec:
     created_at: str
     is_probe: bool = False
     rules_version: int = engine.RULES.version
+    strength: float | None = None
     schema: int = 1
 
     @property
@@ -99,6 +100,7 @@ class MatchSpec:
             "created_at": self.created_at,
             "probe": self.is_probe,
             "rules_version": self.rules_version,
+            "strength": self.strength,
         }
 
     @classmethod
@@ -115,6 +117,7 @@ class MatchSpec:
             created_at=data["created_at"],
             is_probe=data.get("probe", False),
             rules_version=data.get("rules_version", 1),
+            strength=data.get("strength"),
         )
 
 

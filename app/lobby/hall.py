@@ -296,7 +296,10 @@ class Hall:
 
     async def _make_pair(self, one: Ticket, other: Ticket) -> None:
         left, right = (one, other) if self._coin() < 0.5 else (other, one)
-        spec = await match_create_for(left=(left.identity, left.name), right=(right.identity, right.name))
+        strength = (one.strength + other.strength) / 2
+        spec = await match_create_for(
+            left=(left.identity, left.name), right=(right.identity, right.name), strength=strength
+        )
         now = self.now()
         if await self._queue.pair(one, other, match=spec.id, at=now):
             metrics.pairs.labels("made").inc()

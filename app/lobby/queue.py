@@ -5,7 +5,7 @@ Keys (values are JSON unless said otherwise):
     mp:lobby:ticket:<identity>  who waits (lobby.pairing.Ticket); lives 4 s, renewed by the process that has the socket
     mp:lobby:queue              sorted set of those identities by since when they wait (s); ends with the last ticket
     mp:lobby:met:<identity>     whom it met, and its ticket, which it gets back if the other does not come; lives 8 s
-    mp:lobby:matches            sorted set of the matches of those who met, by their mean rating
+    mp:lobby:matches            sorted set of the matches of those who met, by mean rating (live.directory adds)
     mp:lobby:here               sorted set of identities with an open lobby by when that was last so (s)
     mp:lobby:leader             text, the process that makes the pairs; lives 1 s
 
@@ -23,7 +23,7 @@ from msgspec import Struct
 from redis.asyncio.client import Pipeline
 
 from live.directory import Damaged, Standing
-from live.directory.store import Store, begin, match_key, read_spec, readable, text_of, texts_of
+from live.directory.store import WATCHABLE, Store, begin, match_key, read_spec, readable, text_of, texts_of
 from live.records import UnknownSchema
 from lobby.pairing import Ticket
 
@@ -36,7 +36,6 @@ LOOKED_AT: Final = 2000  # of the longest waiters, at a time
 SHOWN: Final = 30  # of the strongest matches, that are looked at
 
 QUEUE: Final = "mp:lobby:queue"
-MATCHES: Final = "mp:lobby:matches"
 HERE: Final = "mp:lobby:here"
 LEADER: Final = "mp:lobby:leader"
 
@@ -167,7 +166,6 @@ class Queue:
             begin(pipe)
             pipe.delete(*keys)
             pipe.zrem(QUEUE, *(ticket.identity for ticket in both))
-            pipe.zadd(MATCHES, {match: (one.strength + other.strength) / 2})
             for ticket, opponent in (both, both[::-1]):
                 _queue_met(pipe, Met(match, at, ticket, opponent))
             await pipe.execute()
@@ -222,7 +220,7 @@ class Queue:
 
     async def shown(self) -> list[Shown]:
         """The strongest matches of those who met and play; what is over, or never began, is forgotten."""
-        ids = cast("list[str]", await self._client.zrange(MATCHES, 0, SHOWN - 1, desc=True))
+        ids = cast("list[str]", await self._client.zrange(WATCHABLE, 0, SHOWN - 1, desc=True))
         if not ids:
             return []
         parts = ("", "snapshot", "over")
@@ -236,7 +234,7 @@ class Queue:
                     left, right = [player.name if player else "" for player in read_spec(spec).players]
                     found.append(Shown(match_id, (left, right), Standing.from_header(json.loads(header)).score))
         if gone:
-            await self._client.zrem(MATCHES, *gone)
+            await self._client.zrem(WATCHABLE, *gone)
         return found
 
     async def lead(self, process: str) -> bool:

@@ -48,10 +48,10 @@ async def match_create(*, player: "Player", request: MatchRequest) -> "MatchSpec
     return spec
 
 
-async def match_create_for(*, left: tuple[str, str], right: tuple[str, str]) -> "MatchSpec":
-    """Open a match of two players who have met: identity and name of each. Forgotten if nobody comes.
+async def match_create_for(*, left: tuple[str, str], right: tuple[str, str], strength: float) -> "MatchSpec":
+    """Open a match of two players who have met: identity and name of each, and their mean rating.
 
-    Raises what live.directory raises when Valkey is away.
+    Forgotten if nobody comes. Raises what live.directory raises when Valkey is away.
     """
     from live.directory import get_directory
     from live.records import POINTS_DEFAULT, MatchSpec, PlayerSpec, match_id_new
@@ -67,6 +67,7 @@ async def match_create_for(*, left: tuple[str, str], right: tuple[str, str]) -> 
         points=POINTS_DEFAULT,
         players=(players[0], players[1]),
         created_at=timezone.now().isoformat(),
+        strength=strength,
     )
     await get_directory().matches.create(spec, seconds=MEETING_SECONDS)
     return spec

@@ -18,6 +18,7 @@ from live.directory.revocations import kept_key
 from live.directory.store import (
     LOAD_SECONDS,
     MATCH_SECONDS,
+    WATCHABLE,
     Store,
     begin,
     dump,
@@ -49,7 +50,12 @@ class Matches:
         """
         known = min((other.rules_version for other in await self._workers.alive()), default=spec.rules_version)
         spec = replace(spec, rules_version=min(spec.rules_version, known))
-        if not await self._store.client.set(match_key(spec.id), dump(spec.to_json()), nx=True, ex=seconds):
+        async with self._store.client.pipeline(transaction=True) as pipe:
+            pipe.set(match_key(spec.id), dump(spec.to_json()), nx=True, ex=seconds)
+            if spec.strength is not None:
+                pipe.zadd(WATCHABLE, {spec.id: spec.strength})
+            is_new, *_ = await pipe.execute()
+        if not is_new:
             raise ValueError(f"there is a match {spec.id} already")
         if worker:
             async with self._store.client.pipeline(transaction=True) as pipe:

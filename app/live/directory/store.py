@@ -17,6 +17,7 @@ LOAD_SECONDS: Final = 30  # a match counts as load for so long after its placeme
 MATCH_SECONDS: Final = 24 * 3600  # a match that nobody touches is forgotten
 
 WORKERS: Final = "mp:workers"
+WATCHABLE: Final = "mp:lobby:matches"  # sorted set of those that strangers play, by their strength
 PARTS: Final = ("", "lease", "snapshot", "timeline")  # of a match
 
 T = TypeVar("T")

@@ -377,7 +377,15 @@ class House:
         stop.result()
         del self.workers[worker.name]
 
-    async def match(self, mode: str = "friend", *, points: int = 3, level: str = "easy", match_id: str = "") -> str:
+    async def match(
+        self,
+        mode: str = "friend",
+        *,
+        points: int = 3,
+        level: str = "easy",
+        match_id: str = "",
+        strength: float | None = None,
+    ) -> str:
         match_id = match_id or f"match{next(self._ids)}"
         computer = PlayerSpec(side=1, kind="ai", identity=f"ai:{level}", name="Computer") if mode == "ai" else None
         spec = MatchSpec(
@@ -387,6 +395,7 @@ class House:
             points=points,
             players=(PlayerSpec(side=0, kind="human", identity="g:ada", name="Ada"), computer),
             created_at=BEGIN.isoformat(),
+            strength=strength,
         )
         await self.directory.matches.create(spec)
         return match_id

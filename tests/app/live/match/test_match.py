@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import engine
+from live.directory.store import WATCHABLE
 from live.protocol import codec
 
 SECOND = 1_000_000
@@ -216,6 +217,20 @@ async def test_a_rematch_that_both_want_is_a_new_match_with_sides_changed(house:
     assert again.side == 1
     await house.clock.advance(2)
     assert (ada.socket.close_code, bob.socket.close_code) == (1000, 1000)
+
+
+@pytest.mark.parametrize("strength", [1520.5, None])
+async def test_strangers_who_play_again_can_be_watched_and_friends_cannot(house: Any, strength: float | None) -> None:
+    await house.worker()
+    match_id = await house.match(points=1, strength=strength)
+    players = [await house.player(match_id, identity).join() for identity in ("g:ada", "g:bob")]
+    await house.clock.until(lambda: all(player.is_over for player in players))
+    for player in players:
+        player.socket.say("rematch")
+    await house.settle()
+    again = players[0].socket.heard("rematch")[-1]["id"]
+    listed = dict(await house.directory.store.client.zrange(WATCHABLE, 0, -1, withscores=True))
+    assert listed.get(again) == listed.get(match_id) == strength
 
 
 async def test_a_rematch_waits_for_a_directory_that_is_away(house: Any) -> None:
