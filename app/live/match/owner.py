@@ -198,7 +198,7 @@ class MatchOwner:
         self._room.tell_lateness(seat)
 
     def leave(self, socket: Socket) -> None:
-        seat = self._room.seat_of(socket)
+        seat = self._room.seat_of(socket) or self._room.seat_ahead(socket)
         if seat is None or self.is_parting:
             return
         if not self.is_over:

@@ -161,6 +161,11 @@ class Room:
         """Somebody came while events are held back."""
         self._arriving[socket] = (side, version)
 
+    def seat_ahead(self, socket: Socket) -> Seat | None:
+        """The seat of a player who came while events are held back, and waits to be let in."""
+        side, _ = self._arriving.get(socket, (None, 0))
+        return None if side is None else self.seats[side]
+
     def tell_presence(self, seat: Seat) -> None:
         """Tell the others how the player of `seat` is connected."""
         frame = self._peer(seat)

@@ -88,6 +88,7 @@ form.addEventListener("submit", async (event) => {
 
 // The page may come back from the browser's cache as it was left: busy.
 addEventListener("pageshow", () => {
+  void import("./departure.js").then(({ tellLeft }) => tellLeft());
   look(false);
   rememberMet(null);
   const url = waiting();

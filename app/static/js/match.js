@@ -4,6 +4,7 @@
 import { Absence } from "./absence.js";
 import { getMatch, takeSeat } from "./api.js";
 import { Clock } from "./clock.js";
+import { forgetLeft, hasLeft, rememberLeft, tellLeft } from "./departure.js";
 import { initial, RULES, stateFromJson } from "./engine.js";
 import { inWords, showEnding, showStored } from "./ending.js";
 import * as hud from "./hud.js";
@@ -117,7 +118,9 @@ function welcome(message) {
   showHint(side === null ? "spectator" : "player");
   hud.showScore(view.state.score);
   introduce();
-  if (input.wish !== null) {
+  if (side !== null && hasLeft(data.id)) {
+    socket.send({ t: "leave" });
+  } else if (input.wish !== null) {
     steer(input.wish);
   }
   if (view.state.phase === "over") {
@@ -283,6 +286,7 @@ async function over() {
   players = ended.players;
   input.isEnabled = false;
   remember(null);
+  forgetLeft(data.id);
   hud.announce(inWords(data, side));
   showFinished();
 }
@@ -307,6 +311,7 @@ function finish() {
   isOver = true;
   absence.clear();
   remember(null);
+  forgetLeft(data.id);
   input.isEnabled = false;
   void wakeLock?.release();
   hud.showBanner(null);
@@ -415,12 +420,16 @@ function giveUp() {
   isOver = true;
   input.isEnabled = false;
   remember(null);
+  rememberLeft(data.id);
   socket.send({ t: "leave" });
 }
 
 /** The machine waits; a friend wins. */
 function leave() {
   if (!(isInPlay() && data.mode === "ai")) {
+    if (side !== null && !isOver) {
+      rememberLeft(data.id); // there may be no connection, or one that is lost and does not know it
+    }
     socket.send({ t: "leave" });
   }
   location.assign(page.dataset.home ?? "/");
@@ -428,6 +437,7 @@ function leave() {
 
 wire();
 introduce();
+tellLeft(data.id);
 court.side = side;
 court.resize();
 if (data.status === "finished" || data.status === "over") {

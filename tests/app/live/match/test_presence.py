@@ -1,10 +1,15 @@
 """Players who come, go, come back, or only watch."""
 
+import json
 from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from live.directory import MatchOver
 from live.protocol.tokens import seat_token
+from tests.app.live.conftest import Socket
+from tests.app.live.transport.polled import Request
 
 
 async def test_a_player_who_comes_back_in_time_gets_what_was_missed_and_no_more(house: Any) -> None:
@@ -215,6 +220,35 @@ async def test_who_leaves_loses_at_once(house: Any) -> None:
     assert (ada.state.reason, ada.state.winner) == ("forfeit", 0)
     assert bob.socket.close_code == 1000
     assert len(house.saved) == 1
+
+
+@pytest.mark.parametrize("way", ["socket", "poll"])
+async def test_who_comes_back_only_to_leave_has_left(house: Any, way: str) -> None:
+    """Both words at once, and while a point is held back: nobody is let in, and the second word counts all the same."""
+    worker = await house.worker()
+    ada, bob = await house.pair()
+    owner = worker.owners[ada.match_id]
+    await house.clock.until(lambda: ada.state.ball is not None)
+    owner._host = Undecided(worker)
+    await house.clock.until(lambda: sum(owner._state.score) == 1)
+    bob.socket.drop()
+    path = f"/ws/{worker.name}/match/{ada.match_id}"
+    token = seat_token(match_id=ada.match_id, identity="g:bob", side=1, worker=worker.name)
+    words = [{"t": "hello", "protocol": 2, "token": token, "version": 0}, {"t": "leave"}]
+    if way == "poll":
+        said = Request(path, messages=words, wait=True)
+    else:
+        bob.socket = Socket(house.clock)
+        bob.socket.open(path)
+        for word in words:
+            bob.socket.say_raw(json.dumps(word))
+    await house.clock.advance(0.1)
+    owner._host = worker
+    owner.kept(owner._state.version)
+    await house.clock.advance(0.5)
+
+    assert (ada.state.reason, ada.state.winner) == ("forfeit", 0)
+    assert (said.answer["close"] if way == "poll" else bob.socket.close_code) == 1000
 
 
 async def test_who_gives_up_a_machine_leaves_no_result(house: Any) -> None:
