@@ -269,6 +269,7 @@ rules-tools:
 test-tools:
 	@docker/lab/bootstrap.sh python lab rules node browser
 	$(UV) sync --frozen --quiet
+	$(MAKE) node_modules
 lint-tools:
 	@docker/lab/bootstrap.sh lint
 	$(MAKE) node_modules
