@@ -11,8 +11,10 @@ import pytest
 from tests.roles.test_full_disk import load
 from tests.rules.model import ROOT
 
-host_manifest = load("ansible/plugins/module_utils/host_manifest.py")
 turn_off = load("ansible/plugins/modules/turn_off.py")
+from ansible.module_utils import host_cleaning, host_manifest, host_uninstall  # noqa: E402 - ours are among them now
+
+DATA = host_manifest.DATA
 BARE = {"packages": ["bash"], "users": ["root"], "groups": ["root"]}
 
 
@@ -46,7 +48,8 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (run / "deploy.lock").write_text(json.dumps({"token": "this run"}))
     for name in ("packages", "users", "groups"):
         monkeypatch.setattr(host_manifest, name, lambda name=name: BARE[name])
-    monkeypatch.setattr(turn_off, "UNITS", tmp_path / "units")
+    for module in (host_cleaning, host_uninstall):
+        monkeypatch.setattr(module, "UNITS", tmp_path / "units")
     (tmp_path / "units").mkdir()
     made = host_manifest.Manifest(tmp_path / "manifest", run)
     made.begin([tmp_path / "no trace"])
@@ -62,7 +65,7 @@ def wrote(manifest: Any, role: str, *paths: Path) -> None:
 
 def sweep(manifest: Any, machine: Machine, *roles: str, units: tuple[str, ...] = ()) -> Any:
     machine.params |= {"roles": list(roles), "units": list(units), "whole": ["app", "alertmanager", "nginx"]}
-    host = turn_off.Host(machine, manifest)
+    host = host_cleaning.Host(machine, manifest)
     turn_off.sweep(host)
     return SimpleNamespace(**host.told)
 
@@ -115,7 +118,9 @@ def test_units_that_roles_publish_can_be_stopped() -> None:
         for units in re.findall(r"^ *units: \[(.*)\]", path.read_text(), re.MULTILINE):
             names = [name.strip(' "') for name in units.split(",")]
             unknown += [
-                name for name in names if not name.startswith("matchpoint-") and not turn_off.PACKAGED.fullmatch(name)
+                name
+                for name in names
+                if not name.startswith("matchpoint-") and not host_cleaning.PACKAGED.fullmatch(name)
             ]
     assert not unknown
 
@@ -199,6 +204,31 @@ def test_a_file_of_before_comes_back(manifest: Any, tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_link_that_leads_nowhere_comes_back_as_it_was(manifest: Any, tmp_path: Path) -> None:
+    path = tmp_path / "locale"
+    path.symlink_to("../nowhere")
+    manifest.keep(path)
+    path.unlink()
+    assert host_cleaning.Host(Machine(tmp_path), manifest).put_back(path)
+    assert str(path.readlink()) == "../nowhere"
+
+
+def test_a_run_that_is_stopped_half_way_and_repeated_takes_nothing_of_before(manifest: Any, tmp_path: Path) -> None:
+    path = tmp_path / "settings.conf"
+    path.write_text("theirs\n")
+    manifest.keep(path)
+    wrote(manifest, "base", path)
+    for _ in range(2):  # the first one put it back, and noted nothing any more
+        host_cleaning.Host(Machine(tmp_path), manifest).remove([str(path)])
+    assert path.read_text() == "theirs\n"
+    manifest.note("", [], [str(path)])
+    path.write_text("theirs, of later\n")
+    manifest.keep(path)
+    wrote(manifest, "base", path)
+    sweep(manifest, Machine(tmp_path))
+    assert path.read_text() == "theirs, of later\n"
+
+
 def test_a_run_that_was_killed_after_writing_does_not_take_its_own_file_for_theirs(
     manifest: Any, tmp_path: Path
 ) -> None:
@@ -225,9 +255,9 @@ def test_a_site_of_before_the_manifest_is_not_taken_for_a_bare_host(tmp_path: Pa
 
 
 def test_nothing_is_taken_from_a_host_without_a_manifest(tmp_path: Path) -> None:
-    host = turn_off.Host(Machine(tmp_path), host_manifest.Manifest(tmp_path / "none", tmp_path))
-    with pytest.raises(turn_off.Wrong, match="make deploy"):
-        turn_off.uninstall(host)
+    host = host_cleaning.Host(Machine(tmp_path), host_manifest.Manifest(tmp_path / "none", tmp_path))
+    with pytest.raises(host_cleaning.Wrong, match="make deploy"):
+        host_uninstall.uninstall(host)
 
 
 @pytest.mark.parametrize("needs", [False, True])
@@ -236,7 +266,7 @@ def test_packages_of_others_stay_and_the_rest_goes(
 ) -> None:
     """A new kernel and another's dependency are automatic and new as well; shop may need nginx."""
     there = ["bash", "nginx", "libx", "mtail", "shop", "containerd", "linux-image-6.12.9", "sudo"]
-    monkeypatch.setattr(turn_off, "packages", lambda: there)
+    monkeypatch.setattr(host_uninstall, "packages", lambda: there)
     machine = Machine(tmp_path)
 
     def say(words: list[str], **_: Any) -> tuple[int, str, str]:
@@ -250,8 +280,8 @@ def test_packages_of_others_stay_and_the_rest_goes(
         return 0, "".join(f"Purg {name} [1]\n" for name in gone), ""
 
     monkeypatch.setattr(machine, "run_command", say)
-    host = turn_off.Host(machine, manifest)
-    ours = turn_off.removable(host, ["bash"], ["nginx", "mtail", "sudo"])
+    host = host_cleaning.Host(machine, manifest)
+    ours = host_uninstall.removable(host, ["bash"], ["nginx", "mtail", "sudo"])
     assert ours == (["libx", "mtail"] if needs else ["libx", "mtail", "nginx"])
     assert ("the package nginx, which shop needs" in host.told["kept"]) == needs
 
@@ -262,27 +292,40 @@ def test_data_of_before_stay(manifest: Any, tmp_path: Path, monkeypatch: pytest.
     old, new = str(tmp_path / "letsencrypt"), str(tmp_path / "valkey")
     for path in (f"{old}/live/matchpoint-1", f"{old}/live/shop", new):
         Path(path).mkdir(parents=True)
-    for module in (turn_off, host_manifest):
+    for module in (host_uninstall, host_manifest):
         monkeypatch.setattr(module, "DATA", (old, new))
         monkeypatch.setattr(module, "LOGS", ())
-    monkeypatch.setattr(turn_off, "LETSENCRYPT", old)
+    monkeypatch.setattr(host_uninstall, "LETSENCRYPT", old)
     other = tmp_path / "postgresql/17/other"
     other.mkdir(parents=True)
-    monkeypatch.setattr(turn_off, "CLUSTERS", f"{tmp_path}/postgresql/*/*")
+    monkeypatch.setattr(host_uninstall, "CLUSTERS", f"{tmp_path}/postgresql/*/*")
     assert host_manifest.filled() == [old], "an empty one is nobody's"
-    host = turn_off.Host(Machine(tmp_path), manifest)
-    theirs, data = turn_off.of_before(host, BARE | ({"paths": [old]} if noted else {}))
+    host = host_cleaning.Host(Machine(tmp_path), manifest)
+    theirs, data = host_uninstall.of_before(host, BARE | ({"paths": [old]} if noted else {}))
     assert theirs == {old, str(other)} | (set() if noted else {new})
     assert data == [Path(path) for path in ([new] if noted else []) + [f"{old}/live/matchpoint-1"]]
+
+
+def test_what_a_restore_put_aside_is_the_sites(manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("main", "main.before-restore-20261201T050000Z"):
+        (tmp_path / "postgresql/17" / name / "base").mkdir(parents=True)
+    for module in (host_uninstall, host_manifest):
+        monkeypatch.setattr(module, "DATA", tuple(f"{tmp_path}{path.removeprefix('/var/lib')}" for path in DATA[:2]))
+        monkeypatch.setattr(module, "LOGS", ())
+    monkeypatch.setattr(host_uninstall, "CLUSTERS", f"{tmp_path}/postgresql/*/*")
+    host = host_cleaning.Host(Machine(tmp_path), manifest)
+    theirs, data = host_uninstall.of_before(host, BARE | {"paths": []})
+    assert not theirs, "whose packages could not be purged"
+    assert [path.name for path in data] == ["main", "main.before-restore-20261201T050000Z"]
 
 
 def test_pages_of_others_stay(tmp_path: Path) -> None:
     for name in ("index.nginx-debian.html", "shop.html"):
         (tmp_path / name).touch()
-    turn_off.clear_welcome(tmp_path)
+    host_uninstall.clear_welcome(tmp_path)
     assert (tmp_path / "shop.html").exists()
     (tmp_path / "shop.html").unlink()
-    turn_off.clear_welcome(tmp_path)
+    host_uninstall.clear_welcome(tmp_path)
     assert not tmp_path.exists()
 
 
@@ -290,10 +333,10 @@ def test_users_and_groups_go_unless_something_of_theirs_was_kept(
     manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And only those that are known to come with the site: others came after it."""
-    monkeypatch.setattr(turn_off, "KEPT", tmp_path)
-    monkeypatch.setattr(turn_off, "CLUSTERS", f"{tmp_path}/none/*")
-    monkeypatch.setattr(turn_off, "users", lambda: ["root", "postgres", "mtail", "shop", "matchpoint-shop"])
-    monkeypatch.setattr(turn_off, "groups", lambda: ["root", "postgres", "ssl-cert", "matchpoint-live", "shop"])
+    monkeypatch.setattr(host_uninstall, "KEPT", tmp_path)
+    monkeypatch.setattr(host_uninstall, "CLUSTERS", f"{tmp_path}/none/*")
+    monkeypatch.setattr(host_uninstall, "users", lambda: ["root", "postgres", "mtail", "shop", "matchpoint-shop"])
+    monkeypatch.setattr(host_uninstall, "groups", lambda: ["root", "postgres", "ssl-cert", "matchpoint-live", "shop"])
     machine = Machine(tmp_path)
 
     def say(words: list[str], **_: Any) -> tuple[int, str, str]:
@@ -301,8 +344,8 @@ def test_users_and_groups_go_unless_something_of_theirs_was_kept(
         return 0, "postgres\npostgres\n" if words[0] == "find" else "", ""
 
     monkeypatch.setattr(machine, "run_command", say)
-    host = turn_off.Host(machine, manifest)
-    turn_off.delete_users(host, BARE)
+    host = host_cleaning.Host(machine, manifest)
+    host_uninstall.delete_users(host, BARE)
     assert machine.done[1:] == ["userdel mtail", "groupdel matchpoint-live", "groupdel ssl-cert"]
     assert host.told["kept"] == ["the user postgres, whose data were kept"]
 
@@ -313,5 +356,5 @@ def test_a_file_that_a_package_takes_along_is_put_back(manifest: Any, tmp_path: 
     path.write_text("theirs\n")
     manifest.keep(path)
     path.unlink()
-    turn_off.Host(Machine(tmp_path), manifest).put_back(path)
+    host_cleaning.Host(Machine(tmp_path), manifest).put_back(path)
     assert path.read_text() == "theirs\n"

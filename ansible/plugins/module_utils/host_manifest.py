@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import grp
 import json
+import os
 import pwd
 import shutil
 import subprocess
@@ -20,16 +21,18 @@ FOLDER = Path("/var/lib/misc/matchpoint-manifest")
 RUN = Path("/run/matchpoint")
 # What a version that kept no manifest has left, on every host the first; a deploy notes its secrets before roles write
 TRACES = (Path("/etc/nftables-matchpoint.conf"), Path("/etc/matchpoint/app.env"))
-# What packages that came with the site take along when they go, though it was the host's
+# What packages that came with the site take along when they go, though it was the host's (or a link that leads nowhere)
 PURGED = (Path("/etc/default/locale"),)
-# Of the site, where it made them: of PostgreSQL its cluster, beside which there may be others
+# Of the site, where it made them: of PostgreSQL its cluster and what is put aside of it; there may be others beside
 DATA = (
-    "/var/lib/postgresql/17/main", "/var/lib/valkey", "/var/lib/prometheus", "/var/lib/grafana", "/var/lib/matchpoint",
-    "/var/lib/etcd", "/etc/letsencrypt",
+    "/var/lib/postgresql/17/main", "/var/lib/postgresql/17/main.before-re*", "/var/lib/postgresql/17/main.incoming",
+    "/var/lib/postgresql/17/main.making", "/var/lib/valkey", "/var/lib/prometheus", "/var/lib/grafana",
+    "/var/lib/matchpoint", "/var/lib/etcd", "/etc/letsencrypt",
 )  # fmt: skip
-# Logs and leftovers of packages that their purge forgets
+# Logs, leftovers of packages that their purge forgets, and what roles keep in homes of users that are not theirs alone
 LOGS = (
-    "/var/log/nginx", "/var/log/postgresql/*-17-main.log*", "/var/log/valkey", "/var/log/pgbackrest",
+    "/var/log/nginx", "/var/log/postgresql/*-17-main.log*", "/var/log/postgresql/matchpoint-*.log*",
+    "/var/log/valkey", "/var/log/pgbackrest", "/var/lib/postgresql/pgbackrest", "/var/lib/postgresql/.ansible",
     "/var/log/letsencrypt", "/var/log/prometheus", "/var/log/grafana", "/var/log/haproxy*", "/var/lib/nginx",
     "/var/lib/haproxy", "/var/log/unattended-upgrades",
     "/var/lib/letsencrypt", "/var/lib/pgbackrest", "/var/spool/pgbackrest", "/etc/postgresql/17/main",
@@ -65,14 +68,12 @@ class Manifest:
 
     def keep(self, path: Path) -> None:
         """Keeps a file that is about to be overwritten, if it is not the site's own."""
-        if path.is_file() and self.bare() and str(path) not in self.files():
+        if (path.is_file() or path.is_symlink()) and self.bare() and str(path) not in self.files():
             kept = self.before(path)
-            if kept.exists():  # a run that was killed may have overwritten it already
+            if os.path.lexists(kept):  # a run that was killed may have overwritten it already
                 return
             kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, kept)
-            owner = path.stat()
-            shutil.chown(kept, owner.st_uid, owner.st_gid)
+            copy_whole(path, kept)
 
     def before(self, path: Path) -> Path:
         """Where the file is kept that was there before; it may not exist."""
@@ -84,6 +85,8 @@ class Manifest:
         now = {path: name for path, name in there.items() if path not in set(gone)} | dict.fromkeys(written, role)
         if now != there:
             self._write("files.json", now)
+        for path in gone:  # what was there before came back, and may change now
+            self.before(Path(path)).unlink(missing_ok=True)
         if token := self.token():
             with self._marks.open("a") as file:
                 file.write(json.dumps({"token": token, "role": role, "paths": list(written)}) + "\n")
@@ -128,6 +131,13 @@ class Manifest:
         draft = self.folder / f".{name}"
         draft.write_text(json.dumps(value, indent=0, sort_keys=True) + "\n")
         draft.replace(self.folder / name)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copies a file with its owner and mode, or a link as the link that it is, wherever it leads."""
+    shutil.copy2(source, target, follow_symlinks=False)
+    owner = source.lstat()
+    os.lchown(target, owner.st_uid, owner.st_gid)
 
 
 def packages() -> list[str]:
