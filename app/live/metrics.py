@@ -16,6 +16,7 @@ CONSUMERS: Final = ("match",)
 CONNECTS: Final = ("accepted", "auth_rejected", "capacity", "gone", "error")
 DISCONNECTS: Final = ("client", "timeout", "server_shutdown", "error", "protocol", "over")
 MODES: Final = ("ai", "friend", "canary")
+LATE_BY: Final = ("player", "server")
 HANDOVERS: Final = ("moved", "freed")  # freed: no other worker took matches
 OUTCOMES: Final = ("completed", "forfeit", "client_left", "abandoned", "server_error")
 
@@ -95,6 +96,11 @@ set_aside = Counter("matchpoint_match_unreadable_total", "Matches that nobody ca
 input_broadcast = LoopHistogram(
     "matchpoint_input_broadcast_seconds", "From the arrival of an input to its event in all outboxes.", buckets=BUCKETS
 )
+inputs_late = LoopCounter(
+    "matchpoint_inputs_late_total",
+    "Inputs that count later than they were made: by the player's line, or in time at the host and late by the server.",
+    ["by"],
+)
 crossing_lag = LoopHistogram(
     "matchpoint_crossing_lag_seconds", "How late a crossing was decided against its schedule.", buckets=BUCKETS
 )
@@ -130,6 +136,8 @@ def _create_label_sets() -> None:
             ws_disconnects.labels(consumer, reason)
     for to in HANDOVERS:
         handovers.labels(to)
+    for by in LATE_BY:
+        inputs_late.labels(by)
     for mode in MODES:
         matches_started.labels(mode)
     for mode, outcome in product(MODES, OUTCOMES):

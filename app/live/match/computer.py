@@ -11,7 +11,7 @@ TIMERS: Final = ("ai rough", "ai fine")
 
 
 class Move(Protocol):
-    def __call__(self, claimed: int, target: float | None) -> None: ...
+    def __call__(self, claimed: int, target: float | None) -> object: ...
 
 
 class Computer:
@@ -23,7 +23,7 @@ class Computer:
         level: Level,
         rng: Random,
         *,
-        after: Callable[[str, int, Callable[[], None]], None],
+        after: Callable[[str, int, Callable[[], object]], None],
         cancel: Callable[..., None],
         move: Move,
     ) -> None:

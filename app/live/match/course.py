@@ -12,13 +12,18 @@ from live.match.computer import Computer
 from live.match.seat import Seat
 from live.match.timeline import Timeline
 from live.match.timers import Timers
+from live.protocol import codec
 from live.records import Checkpoint, MatchSpec
 
 SERVE_SLOPE: Final = 0.6
 STALL_US: Final = 2_000  # timers are late by less without a stall
+LATE_US: Final = 5_000  # clocks of players are not better than this
 TURN_US: Final = 1_000  # the event loop reads all sockets before a timer that is set so far ahead
 
 Events = tuple[engine.Event, ...]
+
+# Looked up once: inputs come often.
+_late: Final = {by: metrics.inputs_late.labels(by) for by in metrics.LATE_BY}
 
 
 class Course:
@@ -90,7 +95,7 @@ class Course:
     def wall(self) -> datetime:
         return self._clock.wall()
 
-    def after(self, name: str, t: int, callback: Callable[[], None]) -> None:
+    def after(self, name: str, t: int, callback: Callable[[], object]) -> None:
         """Set the timer of that name to match time `t`."""
         self.timers.set(name, self._zero + t, callback)
 
@@ -133,17 +138,29 @@ class Course:
         self._announced_at = self.now()
         self.advance(engine.serve(self.state, self._announced_at + countdown, direction, slope))
 
+    def steer(self, seat: Seat, message: codec.Input, waited: int) -> None:
+        """An input of a player, which has `waited` to be read. Counts who is to blame when it comes late."""
+        is_late = self.now() - waited - message.at > seat.grace + LATE_US
+        seat.claims.moved(message.at, message.target, is_late=is_late)
+        effective = self.move(seat, message.at, message.target, message.seq, waited=waited)
+        if is_late:
+            _late["player"].inc()
+        elif effective - message.at > LATE_US:
+            _late["server"].inc()
+
     def move(
         self, seat: Seat, claimed: int, target: float | None, seq: int, grace: int | None = None, waited: int = 0
-    ) -> None:
+    ) -> int:
         """Effective early: the claim counts as far back as the grace goes. Settles a crossing that it comes after.
 
-        The grace counts from when the input arrived, `waited` ago, not from when this process got round to it.
+        The grace counts from when the input arrived, `waited` ago, not from when this process got round to it. Answers
+        with the time from which it counts.
         """
         arrived = self.now() - waited
         effective = engine.admit(self.state, seat.side, claimed, arrived, seat.grace if grace is None else grace)
         seat.input_counted(effective=effective, arrived=arrived)
         self.advance(engine.move(self.state, effective, seat.side, target, seq))
+        return effective
 
     def end(self, winner: int | None, reason: str) -> None:
         """Before its time; what is over stays as it is."""

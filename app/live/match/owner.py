@@ -33,7 +33,6 @@ LINGER_US: Final = 60 * SECOND  # after the end, for a rematch
 OFFER_US: Final = 30 * SECOND  # of a rematch
 PEER_EVERY_US: Final = 5 * SECOND
 TIMELINE_EVENTS: Final = 50_000
-LATE_US: Final = 5_000  # clocks of players are not better than this
 
 
 class MatchOwner:
@@ -173,7 +172,7 @@ class MatchOwner:
     # Messages of attached sockets (codec.Hearer)
 
     def ping(self, socket: Socket, message: codec.Ping) -> None:
-        socket.send(codec.pong(message.c, self._now()))
+        socket.send(codec.pong(message.c, self._now(), waited=socket.waited, protocol=socket.protocol))
         seat = self._room.seat_of(socket)
         if seat is None:
             return
@@ -192,9 +191,7 @@ class MatchOwner:
         if not self.has_started:
             seat.wish = message.target
             return
-        is_late = self._now() - socket.waited - message.at > seat.grace + LATE_US
-        seat.claims.moved(message.at, message.target, is_late=is_late)
-        self._course.move(seat, message.at, message.target, message.seq, waited=socket.waited)
+        self._course.steer(seat, message, socket.waited)
         self._room.tell_lateness(seat)
 
     def leave(self, socket: Socket) -> None:

@@ -13,7 +13,7 @@ class Timers:
         self._crashed = crashed
         self._timers: dict[str, Timer] = {}
 
-    def set(self, name: str, when: int, callback: Callable[[], None]) -> None:
+    def set(self, name: str, when: int, callback: Callable[[], object]) -> None:
         """Call back at `when` (µs on the clock)."""
         self.cancel(name)
 

@@ -19,7 +19,7 @@ from live.records import Players
 
 # Every number that a page may still speak. While releases change, pages of the one meet workers of the other: a release
 # that brings a new number keeps the one before.
-PROTOCOLS: Final = frozenset({1, 2})
+PROTOCOLS: Final = frozenset({1, 2, 3})
 FRAMES: Final = ("welcome", "ev", "pong", "peer", "late", "rematch", "move", "error")  # to clients
 MESSAGE_BYTES: Final = 1024  # the largest message of a client
 _WHOLE_MAX: Final = 2**53 - 1  # beyond it JavaScript's numbers are not exact
@@ -71,7 +71,7 @@ class Hello(Message, frozen=True):
     def read(cls, data: dict[str, Any]) -> Self:
         protocol = data.get("protocol")
         if type(protocol) is int and protocol not in PROTOCOLS:
-            raise Refused(4426, f"this server speaks protocol {' and '.join(map(str, sorted(PROTOCOLS)))}")
+            raise Refused(4426, f"this server speaks protocol {', '.join(map(str, sorted(PROTOCOLS)))}")
         token = data.get("token")
         if not isinstance(token, str):
             raise _malformed("token is not a text")
@@ -263,8 +263,11 @@ def events(batch: list[bytes]) -> Frame:
     return Frame("ev", b'{"t":"ev","e":' + array(batch) + b"}")
 
 
-def pong(c: float, s: int) -> Frame:
-    return _frame("pong", c=c, s=s)
+def pong(c: float, s: int, *, protocol: int, waited: int) -> Frame:
+    """`waited` (µs) is for how long the ping lay with the server before it was read: a part of the round trip."""
+    if protocol < 3:
+        return _frame("pong", c=c, s=s)
+    return _frame("pong", c=c, s=s, lag=waited // 1000)
 
 
 def echo(c: float, *, wall_ms: float, lag_ms: float) -> Frame:

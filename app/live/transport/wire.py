@@ -26,7 +26,8 @@ OF_DAPHNE: Final = ("application_queue", "last_ping")  # of its WebSocketProtoco
 # Of a handshake that is over, of both: some kB a socket that nobody reads again
 REMAINS: Final = ("clean_headers", "http_headers", "http_request_data", "http_response_data", "application_deferred")
 READ_BYTES: Final = 4096
-WAITED_MAX_NS: Final = 500_000_000  # beyond it the wall clock was set, and nobody waited
+WAITED_MAX_NS: Final = 10_000_000_000  # whoever waits longer is closed for silence
+JUMP_NS: Final = 50_000_000  # more than a clock is slewed between two reads of a process that has something to do
 SHORT: Final = 126  # bytes from which on a frame has a longer head
 
 # Linux' value, on all its architectures that have wheels: Python has no name for it
@@ -68,6 +69,26 @@ class _Nowhere:
 
 
 _nowhere: Final = _Nowhere()
+
+
+class Arrivals:
+    """How long ago the kernel stamped bytes, by the wall clock: which may be set, and then nobody knows for a while."""
+
+    def __init__(self) -> None:
+        self._ahead = time.time_ns() - time.monotonic_ns()  # of the wall clock
+        self._doubted_until = 0
+
+    def waited(self, stamp: int) -> int:
+        """µs since `stamp` (ns of the wall clock); 0 when that is not known."""
+        wall, steady = time.time_ns(), time.monotonic_ns()
+        if abs(wall - steady - self._ahead) > JUMP_NS:
+            self._doubted_until = steady + WAITED_MAX_NS
+        self._ahead = wall - steady
+        waited = wall - stamp
+        return waited // 1000 if 0 < waited < WAITED_MAX_NS and steady >= self._doubted_until else 0
+
+
+_arrivals: Final = Arrivals()
 
 
 class Wire:
@@ -180,8 +201,7 @@ class Wire:
         for _, kind, value in ancillary:
             if kind == _TIMESTAMPNS:
                 seconds, ns = _STAMP.unpack(value)
-                waited = time.time_ns() - seconds * 1_000_000_000 - ns
-                self._waited = waited // 1000 if 0 < waited < WAITED_MAX_NS else 0
+                self._waited = _arrivals.waited(seconds * 1_000_000_000 + ns)
         self.dataReceived(data)
         return None
 

@@ -12,7 +12,7 @@ const SLEW = 0.005; // at most 5 ms a second
 const STEP_MS = 80; // an error beyond this is not drift: step
 const OUTLIER = 1.5; // times the median round trip
 
-/** @typedef {{rtt: number, offset: number}} Sample in ms */
+/** @typedef {{rtt: number, offset: number, lag: number}} Sample in ms */
 
 export class Clock {
   /** @param {() => number} local a monotonic clock in ms */
@@ -50,12 +50,13 @@ export class Clock {
    * An answered probe.
    * @param {number} sent our clock when it left, ms
    * @param {number} server match time when it was answered, µs
+   * @param {number} lag for how long it lay with the server, ms
    */
-  sample(sent, server) {
+  sample(sent, server, lag = 0) {
     const received = this.local();
     const rtt = received - sent;
     this.#adjust(received);
-    this.samples.push({ rtt, offset: server / 1000 - (sent + received) / 2 });
+    this.samples.push({ rtt, offset: server / 1000 - (sent + received) / 2, lag });
     if (this.samples.length > WINDOW) {
       this.samples.shift();
     }
@@ -78,6 +79,11 @@ export class Clock {
   /** @returns {number | null} round trip in ms; null: not measured yet */
   get rtt() {
     return this.samples.length === 0 ? null : median(this.samples.map((sample) => sample.rtt));
+  }
+
+  /** @returns {number} how much of a round trip the server's own delay was lately, at worst, ms */
+  get lag() {
+    return Math.max(0, ...this.samples.map((sample) => sample.lag));
   }
 
   /** @returns {number} mean distance of the round trips from their median, ms */

@@ -10,6 +10,7 @@
 
 const words = /** @type {HTMLElement} */ (document.getElementById("words")).dataset;
 const BANNER_DELAY_MS = 700; // a hiccup is not worth a word
+const SERVER_MS = 20; // of its own delay are worth a word: less is part of every round trip
 const TOAST_MS = 2200;
 const COPIED_MS = 2000;
 const ANNOUNCED_MS = 400;
@@ -99,15 +100,17 @@ export function showScore(score) {
 /**
  * @param {number} side
  * @param {number | null} rtt ms; null: not known
- * @param {{jitter?: number, isAway?: boolean, isLate?: boolean}} more `isLate`: moves count later than they were made
+ * @param {{jitter?: number, lag?: number, isAway?: boolean, isLate?: boolean}} more `isLate`: moves count later than they were
+ *   made; `lag`: ms of the round trip that are the server's own
  */
-export function showPing(side, rtt, { jitter, isAway = false, isLate = false } = {}) {
+export function showPing(side, rtt, { jitter, lag = 0, isAway = false, isLate = false } = {}) {
   const box = part(sides[side], "[data-ping]");
   box.hidden = rtt === null && !isAway;
   const bars = isAway || rtt === null ? 0 : pingBars(rtt);
   box.dataset.bars = String(bars);
   const ms = Math.round(rtt ?? 0);
-  part(box, "[data-text]").textContent = isAway ? say("pingAway") : say("ping", { ms, word: say(`ping-${bars}`) });
+  const text = isAway ? say("pingAway") : say("ping", { ms, word: say(`ping-${bars}`) });
+  part(box, "[data-text]").textContent = lag < SERVER_MS ? text : `${text}, ${say("pingServer", { ms: Math.round(lag) })}`;
   box.toggleAttribute("data-late", isLate);
   const title = jitter === undefined || rtt === null ? "" : say("pingTitle", { ms, jitter: Math.round(jitter) });
   box.title = isLate ? `${title} ${say("pingLate")}` : title;

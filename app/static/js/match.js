@@ -400,7 +400,7 @@ function wire() {
   addEventListener("pagehide", () => isInPlay() && data.mode === "ai" && remember(location.pathname));
   setInterval(() => {
     if (side !== null) {
-      hud.showPing(side, clock.rtt, { jitter: clock.jitter, isLate: lateness.isLate(performance.now()) });
+      hud.showPing(side, clock.rtt, { jitter: clock.jitter, lag: clock.lag, isLate: lateness.isLate(performance.now()) });
     }
   }, 1000);
 }

@@ -8,7 +8,7 @@ import { ApiError } from "./api.js";
 import { open, TRIAL_MS, Ways } from "./ways.js";
 
 /** What this page speaks, the best first: a worker of an earlier release knows the last one. */
-export const PROTOCOLS = [2, 1];
+export const PROTOCOLS = [3, 2, 1];
 
 const BURST = 6;
 const BURST_MS = 120;
@@ -226,7 +226,7 @@ export class MatchSocket {
     }
     switch (message.t) {
       case "pong":
-        this.clock.sample(message.c, message.s);
+        this.clock.sample(message.c, message.s, message.lag);
         break;
       case "move":
         this.#attempt("moving");
@@ -265,7 +265,7 @@ export class MatchSocket {
     }
     const policy = closePolicy(code);
     if (code === 4426 && this.protocol > 1) {
-      this.protocol = 1;
+      this.protocol = PROTOCOLS.find((number) => number < this.protocol) ?? 1;
       this.#attempt("reconnecting");
     } else if (policy.do === "stop") {
       this.stop(policy.reason);

@@ -47,7 +47,7 @@ test("the clock settles after six answers and then only slews", () => {
   time.ahead += 40; // the server's clock is 40 ms off all of a sudden
   clock.restart();
   for (let i = 0; i < 16; i += 1) {
-    clock.samples.push({ rtt: 30, offset: time.ahead });
+    clock.samples.push({ rtt: 30, offset: time.ahead, lag: 0 });
   }
   clock.goal = time.ahead;
   const before = error();
@@ -102,4 +102,18 @@ test("match time is whole microseconds", () => {
 test("median", () => {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
+});
+
+test("the server's own delay is the worst of the last probes", () => {
+  const { clock } = world();
+  assert.equal(clock.lag, 0);
+  clock.sample(clock.local(), 0);
+  assert.equal(clock.lag, 0, "a server of an earlier release does not say");
+  clock.sample(clock.local(), 0, 70);
+  clock.sample(clock.local(), 0, 3);
+  assert.equal(clock.lag, 70);
+  for (let i = 0; i < 16; i += 1) {
+    clock.sample(clock.local(), 0, 1);
+  }
+  assert.equal(clock.lag, 1);
 });

@@ -117,7 +117,7 @@ test("the first message is hello, with the token of the seat and the version tha
   const world = new World();
   world.version = 41;
   await world.join();
-  assert.deepEqual(world.socket.sent[0], { t: "hello", protocol: 2, token: "token 1", version: 41, owner: "" });
+  assert.deepEqual(world.socket.sent[0], { t: "hello", protocol: 3, token: "token 1", version: 41, owner: "" });
   assert.equal(world.socket.path, "/ws/local-8101/match/m1");
   assert.deepEqual(world.statuses, ["live"]);
 });
@@ -174,11 +174,14 @@ test("a worker of an earlier release is spoken to in its protocol; one of a late
   await world.join();
   await world.close(4426);
   await world.welcome();
+  assert.equal(world.socket.sent[0].protocol, 2);
+  await world.close(4426);
+  await world.welcome();
   assert.equal(world.socket.sent[0].protocol, 1);
   await world.close(4426);
   await world.pass(60_000);
   assert.equal(world.statuses.at(-1), "stopped: reload");
-  assert.equal(world.seatsAsked, 2);
+  assert.equal(world.seatsAsked, 3);
 });
 
 test("a refused token gets one more seat, not endless ones", async () => {

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import engine
+from live import metrics
 from live.directory.store import WATCHABLE
 from live.protocol import codec
 
@@ -137,6 +138,38 @@ async def test_a_stall_of_the_server_costs_no_player_an_input(house: Any) -> Non
     assert ada.happened("pad")[-1]["t"] == in_time
     assert ada.happened("hit")
     assert not ada.socket.heard("late")
+
+
+async def test_who_is_to_blame_for_a_late_input_is_counted_and_a_pong_tells_of_the_server(house: Any) -> None:
+    worker = await house.worker()
+    ada = await house.player(await house.match(points=21)).join(rtt_us=80 * MS)
+    await house.player(ada.match_id, "g:bob").join()
+    owner = worker.owners[ada.match_id]
+    [socket] = [each for each in worker.connections if each.identity == "g:ada"]
+    counted = {by: metrics.inputs_late.labels(by).value for by in metrics.LATE_BY}
+
+    def blamed() -> dict[str, int]:
+        return {by: metrics.inputs_late.labels(by).value - before for by, before in counted.items()}
+
+    crossing = await far_ball(house, ada)
+    in_time = last_moment(ada, crossing)
+    await house.clock.advance((in_time - ada.now) / SECOND)
+    ada.move(crossing.y, at=ada.now - 40 * MS)  # as late as its line is slow
+    await house.clock.advance(0.01)
+    assert blamed() == {"player": 0, "server": 0}
+    await house.clock.advance(1)  # decided
+    socket.waited = int(house.clock.now() - owner._course._zero - in_time)
+    owner.input(socket, codec.Input(seq=ada.seq + 1, at=in_time, target=10.0))
+    assert blamed() == {"player": 0, "server": 1}, "in time at the host, and its crossing was decided without it"
+    socket.waited = 0
+    owner.input(socket, codec.Input(seq=ada.seq + 2, at=in_time, target=20.0))
+    assert blamed() == {"player": 1, "server": 1}
+
+    for protocol, lag in ((2, None), (3, 71)):
+        socket.protocol, socket.waited = protocol, 71_400
+        owner.ping(socket, codec.Ping(c=1))
+        await house.clock.advance(0.01)
+        assert ada.socket.heard("pong")[-1].get("lag") == lag
 
 
 async def test_no_claim_reaches_further_back_than_the_cap(house: Any) -> None:

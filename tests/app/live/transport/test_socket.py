@@ -155,7 +155,7 @@ async def test_a_hello_needs_the_token_of_this_seat(house: Any) -> None:
     assert await refusal(house, there, hello(worker="local-8102")) == 4401
     assert await refusal(house, there, hello(side=0)) == 4401
     assert await refusal(house, there, {"t": "ping", "c": 1, "rtt": None}) == 4400
-    assert await refusal(house, there, {**hello(), "protocol": 3}) == 4426
+    assert await refusal(house, there, {**hello(), "protocol": 4}) == 4426
     assert await refusal(house, there, {**hello(), "protocol": "1"}) == 4400
     assert await refusal(house, there, {"t": "hello", "protocol": 1, "token": "x"}) == 4400
     elsewhere = "/ws/local-8102/match/" + ada.match_id

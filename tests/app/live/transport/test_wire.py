@@ -260,18 +260,31 @@ def test_the_server_measures_the_round_trip(line: Line) -> None:
 def test_a_message_says_how_long_it_was_not_read(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     line.listen().says(masked(TEXT, b"at once") + masked(0x01, b"in "))
     line.client.sendall(masked(0x80, b"parts") + masked(TEXT, b"behind"))
-    later = time.time_ns() + 80_000_000
-    monkeypatch.setattr("live.transport.wire.time.time_ns", lambda: later)
+    monkeypatch.setattr("live.transport.wire._arrivals.waited", lambda stamp: (time.time_ns() - stamp) // 1000 + 80_000)
     line.transport.doRead()
-    line.client.sendall(masked(TEXT, b"under another clock"))
-    monkeypatch.setattr("live.transport.wire.time.time_ns", lambda: later + 3_600_000_000_000)
-    line.transport.doRead()
-    monkeypatch.setattr("live.transport.wire.time.time_ns", lambda: later - 3_600_000_000_000)
-    line.says(masked(TEXT, b"and another"))
-    at_once, parts, behind, *other = line.waited
+    at_once, parts, behind = line.waited
     assert 0 <= at_once < 500_000
     assert 80_000 <= parts == behind < 500_000
-    assert other == [0, 0]
+
+
+def test_a_wall_clock_that_is_set_is_nobodys_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike a stall, however long: that goes on all clocks."""
+    second, hour = 1_000_000_000, 3600 * 1_000_000_000
+    walls, steady = 1_000 * hour, 5 * hour
+    monkeypatch.setattr("live.transport.wire.time.time_ns", lambda: walls)
+    monkeypatch.setattr("live.transport.wire.time.monotonic_ns", lambda: steady)
+    arrivals = wire.Arrivals()
+    stamp, walls, steady = walls, walls + 4 * second, steady + 4 * second
+    assert arrivals.waited(stamp) == 4_000_000
+    assert arrivals.waited(walls + 1) == 0, "a stamp of the future"
+    assert arrivals.waited(walls - 11 * second) == 0, "who waits for so long was closed"
+    for jump in (second, -second, hour):
+        stamp, walls, steady = walls, walls + jump, steady + 1_000_000
+        assert arrivals.waited(stamp) == 0
+        assert arrivals.waited(stamp) == 0, "what came before the jump and is read after another"
+        assert arrivals.waited(walls - second) == 0
+        walls, steady = walls + 10 * second, steady + 10 * second
+        assert arrivals.waited(walls - second) == 1_000_000
 
 
 def test_a_peer_that_goes_ends_the_socket(line: Line) -> None:
