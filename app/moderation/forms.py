@@ -27,6 +27,14 @@ class ActionForm(forms.Form):
     sure = forms.BooleanField(label="I mean it")
 
 
+class GuestForm(forms.Form):
+    """What staff do to a guest."""
+
+    action = forms.ChoiceField(choices=[("close", "Close the reports"), ("ban", "Ban"), ("unban", "Let in again")])
+    reason = forms.CharField(min_length=3, max_length=300, help_text="It stands in the audit trail.")
+    sure = forms.BooleanField(label="I mean it")
+
+
 class EndForm(forms.Form):
     match = forms.RegexField(r"^[A-Za-z0-9]{1,32}$", label="Match", help_text="What stands behind /m/ in its address.")
     reason = forms.CharField(min_length=3, max_length=300, help_text="It stands in the audit trail.")

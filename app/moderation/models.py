@@ -10,14 +10,19 @@ TEXT_MAX = 500
 
 
 class Report(models.Model):
-    """A complaint about an account. `guest_id` is of who complained without one."""
+    """A complaint about an account, or about the guest `about_guest`. `guest_id` is of who complained without one."""
 
     class Kind(models.TextChoices):
         NAME = "name", _("the name")
         CHEATING = "cheating", _("cheating")
         BEHAVIOUR = "behaviour", _("behaviour")
 
-    about = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reports")
+    about = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="reports"
+    )
+    # An earlier release, which may still serve, does not name these two
+    about_guest = models.CharField(max_length=32, blank=True, editable=False, db_default="", default="")
+    about_name = models.CharField(max_length=64, blank=True, editable=False, db_default="", default="")
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="reports_made"
     )
@@ -33,7 +38,11 @@ class Report(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(kind__in=["name", "cheating", "behaviour"]), name="report_kind_known"),
             models.CheckConstraint(condition=Q(by=None) | Q(guest_id=""), name="report_by_user_or_guest"),
+            models.CheckConstraint(
+                condition=(Q(about_guest="") & ~Q(about=None)) | (Q(about=None) & ~Q(about_guest="")),
+                name="report_about_a_user_or_a_guest",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.about}: {self.get_kind_display()}"
+        return f"{self.about or self.about_name}: {self.get_kind_display()}"

@@ -15,7 +15,7 @@ from accounts.names import name_clean
 from accounts.players import Player
 from audit.models import Entry
 from audit.services import note
-from live.directory.revocations import call_off
+from live.directory.revocations import ban, call_off, unban
 from matches.models import Seat
 from moderation.models import Report
 from ratings.models import RatingChange
@@ -28,19 +28,27 @@ REFOLD_MAX: Final = 20_000  # changes of ratings that a page may wait for
 
 
 @transaction.atomic
-def report_create(*, about: User, player: Player, kind: str, text: str) -> Report:
-    """A complaint of `player`'s. One of the same kind that waits is written anew. ValidationError."""
-    if player.user == about:
+def report_create(
+    *, about: User | None, player: Player, kind: str, text: str, guest: str = "", name: str = ""
+) -> Report:
+    """A complaint of `player`'s, about an account or a guest by id and name.
+
+    One of the same kind that waits is written anew. ValidationError.
+    """
+    if about is not None and player.user == about:
         raise ValidationError(_("That is you."))
     own = Report.objects.filter(closed_at=None, by=player.user, guest_id=player.guest_id)
     if own.count() >= OPEN_MAX:
         raise ValidationError(_("Enough of your reports wait to be looked at."))
     report, _is_new = own.update_or_create(
         about=about,
+        about_guest=guest,
         kind=kind,
-        defaults={"text": text, "at": timezone.now()},
-        create_defaults={"text": text, "by": player.user, "guest_id": player.guest_id, "closed_at": None},
-    )
+        defaults={"text": text, "at": timezone.now(), "about_name": name},
+        create_defaults={
+            "text": text, "by": player.user, "guest_id": player.guest_id, "closed_at": None, "about_name": name,
+        },
+    )  # fmt: skip
     return report
 
 
@@ -50,6 +58,22 @@ def reports_close(*, user: User, by: AbstractBaseUser, request: HttpRequest, rea
     count = Report.objects.filter(about=user, closed_at=None).update(closed_at=timezone.now())
     _note(by, request, f"closed {count} reports about", user, reason)
     return count
+
+
+@transaction.atomic
+def guest_act(*, guest: str, action: str, by: User, request: HttpRequest, reason: str) -> str:
+    """Ban a guest, let it in again, or close what was said of it; a sentence that says so. Raises redis' errors."""
+    if action == "close":
+        count = Report.objects.filter(about_guest=guest, closed_at=None).update(closed_at=timezone.now())
+        did, said = f"closed {count} reports about", f"{count} reports are closed."
+    elif action == "ban":
+        did, said = "banned", "This guest is banned."
+    else:
+        did, said = "let in again", "This guest may come in again."
+    note(Entry.Kind.STAFF, user=by, request=request, what=f"{did} the guest {guest}: {reason}")
+    if action != "close":  # last: what is not done is not written down
+        (ban if action == "ban" else unban)(f"g:{guest}")
+    return said
 
 
 @transaction.atomic

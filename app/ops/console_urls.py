@@ -13,6 +13,7 @@ urlpatterns = [
     path("oncall/silence/", oncall_views.silence_new, name="silence_new"),
     path("oncall/silence/<uuid:silence_id>/expire/", oncall_views.silence_expire, name="silence_expire"),
     path("players/", moderation_views.players, name="players"),
+    path("players/guest/<slug:guest_id>/", moderation_views.guest, name="guest"),
     path("players/<player_id:public_id>/", moderation_views.player, name="player"),
     path("runbooks/", runbook_views.runbooks, name="runbooks"),
     path("runbooks/<str:name>", runbook_views.runbook, name="runbook"),

@@ -21,6 +21,7 @@ SECRET: Final = {
     "accounts.User": {"password"},
     "mfa.Authenticator": {"data"},
     "moderation.Report.about": {"by", "guest_id", "text"},  # who said what about somebody is theirs
+    "moderation.Report.by": {"about_guest"},  # the number of another guest
     "usersessions.UserSession": {"session_key"},
 }
 
@@ -51,6 +52,8 @@ def write_archive(target: IO[bytes], *, player: Player) -> None:
             _write(archive, seats, name=Seat._meta.label)
             reports = Report.objects.filter(guest_id=player.guest_id)
             _write(archive, reports, name=file_name(User._meta.get_field("reports_made")))
+            about = Report.objects.filter(about_guest=player.guest_id)
+            _write(archive, about, name=file_name(User._meta.get_field("reports")))
         else:
             seats = Seat.objects.filter(user=player.user)
             archive.writestr("account.json", _json(row(player.user)))

@@ -92,6 +92,7 @@ def _sessions_end(users: set[str]) -> None:
 def guest_forget(*, guest_id: str) -> int:
     """Take the name and the number of a guest off their matches, and off what they reported; returns of how many."""
     Report.objects.filter(guest_id=guest_id).update(guest_id="")
+    Report.objects.filter(about_guest=guest_id).delete()
     return _seats_forget(Seat.objects.filter(user=None, guest_id=guest_id))
 
 
@@ -99,6 +100,7 @@ def guests_expire(*, now: datetime) -> int:
     """As `guest_forget`, of matches so old that no browser can still have the cookie of who played them."""
     before = now - timedelta(seconds=GUEST_MAX_AGE_S)
     Report.objects.exclude(guest_id="").filter(at__lt=before).update(guest_id="")
+    Report.objects.exclude(about_guest="").filter(at__lt=before).delete()
     return _seats_forget(Seat.objects.exclude(guest_id="").filter(match__finished_at__lt=before))
 
 

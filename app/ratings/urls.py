@@ -14,5 +14,6 @@ register_converter(PlayerIdConverter, "player_id")
 urlpatterns = [
     path("leaderboard/", views.leaderboard, name="leaderboard"),
     path("u/<player_id:public_id>/", views.profile, name="player"),
+    path("m/<match_id:match_id>/report/", moderation_views.report_opponent, name="report_opponent"),
     path("u/<player_id:public_id>/report/", moderation_views.report, name="report"),
 ]

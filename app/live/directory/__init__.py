@@ -11,7 +11,7 @@ Keys (values are JSON unless said otherwise):
     mp:match:<id>:timeline     list of pieces of the timeline, one piece a boundary
     mp:match:<id>:over         set when the match is over; the others go when its result is in the database
     mp:revocations             stream of identities that were logged out (live.directory.revocations)
-    mp:revoked:<identity>      text, when that was (s)
+    mp:revoked:<identity>      text, when that was (s); of a banned guest a year ahead
 
 A worker owns its matches as long as it renews its own key. The epoch is the fencing token: it grows with every
 placement and every claim, and every write of an owner is refused when the lease no longer carries its epoch.

@@ -15,6 +15,7 @@ from live.protocol.tokens import TOKEN_SECONDS, SeatClaim
 
 STREAM: Final = "mp:revocations"
 STREAM_LENGTH: Final = 10_000
+BAN_SECONDS: Final = 366 * 24 * 3600  # longer than a browser keeps a guest
 _TIMEOUT_S: Final = 1.0
 _MATCH: Final = "m:"
 
@@ -53,9 +54,33 @@ def revoke(identity: str) -> None:
         identities = [identity, *sorted(each.decode() if isinstance(each, bytes) else each for each in kept)]
         with client.pipeline(transaction=True) as pipe:
             for each in identities:
-                pipe.set(_key(each), int(time.time()), ex=2 * TOKEN_SECONDS)
+                if cast(int, client.ttl(_key(each))) <= 2 * TOKEN_SECONDS:  # else it is banned
+                    pipe.set(_key(each), int(time.time()), ex=2 * TOKEN_SECONDS)
                 pipe.xadd(STREAM, {"identity": each}, maxlen=STREAM_LENGTH, approximate=True)
             pipe.execute()
+
+
+def ban(guest: str) -> None:
+    """Close the sockets of a guest's identity, and make its tokens worthless from now on. Raises redis' errors.
+
+    Accounts have a better way. A guest who throws the cookie away is another one.
+    """
+    with _client() as client, client.pipeline(transaction=True) as pipe:
+        pipe.set(_key(guest), int(time.time()) + BAN_SECONDS, ex=BAN_SECONDS)
+        pipe.xadd(STREAM, {"identity": guest}, maxlen=STREAM_LENGTH, approximate=True)
+        pipe.execute()
+
+
+def unban(guest: str) -> None:
+    """Raises redis' errors."""
+    with _client() as client:
+        client.delete(_key(guest))
+
+
+def is_banned(guest: str) -> bool:
+    """Raises redis' errors."""
+    with _client() as client:
+        return cast(int, client.ttl(_key(guest))) > 2 * TOKEN_SECONDS
 
 
 def call_off(match_id: str) -> None:

@@ -114,9 +114,13 @@ def test_a_guest_takes_along_what_the_cookie_played_and_reported(
     bea = make_user("bea")
     for guest, text in ((guest_id, "what I said"), ("other", "what another said")):
         Report.objects.create(about=bea, guest_id=guest, kind="name", text=text)
+    Report.objects.create(about_guest=guest_id, by=bea, kind="cheating", text="what bea says")
     files = files_of(client.post("/privacy/export/"))
     assert [report["text"] for report in json.loads(files["moderation.Report.by.json"])] == ["what I said"]
     assert [seat["match"]["public_id"] for seat in json.loads(files["matches.Seat.json"])] == ["mine"]
+    [about] = json.loads(files["moderation.Report.about.json"])
+    assert about["kind"] == "cheating"
+    assert "what bea says" not in str(files)
     assert "timelines/foreign.json.gz" not in files
     for _ in range(5):
         answer = client.post("/privacy/export/", follow=True)
@@ -209,6 +213,8 @@ def test_guests_are_forgotten_after_a_year_or_when_they_ask(
     monkeypatch.setattr("privacy.services.BATCH", 2)
     now = timezone.now()
     bea = make_user("bea")
+    for guest, days in (("ancient", 366), (guest_id, 3)):
+        Report.objects.create(about_guest=guest, kind="name", at=now - timedelta(days=days))
     for guest, days in (("old", 366), ("young", 364), (guest_id, 3)):
         Report.objects.create(about=bea, guest_id=guest, kind="name", at=now - timedelta(days=days))
 
@@ -231,6 +237,7 @@ def test_guests_are_forgotten_after_a_year_or_when_they_ask(
     client.post("/privacy/forget/")
     assert not Seat.objects.filter(guest_id=guest_id).exists()
     assert not Report.objects.filter(guest_id=guest_id).exists()
+    assert set(Report.objects.values_list("about_guest", flat=True)) == {""}
     assert client.cookies["mp_guest"].value == "" or client.cookies["mp_guest"]["max-age"] == 0
 
 

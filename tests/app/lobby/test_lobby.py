@@ -11,7 +11,7 @@ from msgspec import structs
 from prometheus_client import REGISTRY
 
 import engine
-from live.directory.revocations import STREAM, revoke
+from live.directory.revocations import STREAM, ban, revoke, unban
 from live.events import Events
 from live.records import Checkpoint
 from lobby import hall as lobby_hall
@@ -85,6 +85,17 @@ async def test_the_queue_ends_with_the_tickets_in_it(lobby: Lobby) -> None:
     ends = [await lobby.store.ttl(key) for key in (ticket_key("g:ada"), QUEUE)]
     assert ends[0] > 0
     assert abs(ends[0] - ends[1]) <= 1
+
+
+async def test_a_banned_guest_has_no_lobby_now_and_later(lobby: Lobby) -> None:
+    ada, bob = await lobby.wait("g:ada"), await lobby.wait("g:bob")
+    await lobby.beat()
+    await asyncio.to_thread(ban, "g:ada")
+    await lobby.beat()
+    assert (ada.close_code, bob.close_code) == (4401, None)
+    assert (await lobby.come("g:ada")).close_code == 4401, "with a new token as well"
+    await asyncio.to_thread(unban, "g:ada")
+    assert (await lobby.come("g:ada")).close_code is None
 
 
 async def test_who_was_logged_out_before_coming_is_let_be(lobby: Lobby) -> None:

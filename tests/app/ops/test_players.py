@@ -12,13 +12,16 @@ from accounts.models import User
 from audit.models import Entry
 from live import directory
 from live.directory import revocations
+from matches.services import match_finish
 from moderation.models import Report
 from ratings.models import Rating, RatingChange
+from tests.app.django.conftest import guest_id as guest_id_fixture
 from tests.app.django.conftest import record as record_fixture
 from tests.app.django.steps import log_in, totp_code
 from tests.app.ops.conftest import SECRET
 
 record = record_fixture
+guest_id = guest_id_fixture
 PLAYERS = "/ops/players/"
 NAUGHTY = "<script>alert(1)</script>"
 
@@ -66,6 +69,44 @@ def test_a_report_reaches_staff_and_nobody_else(client: Client, boss: Client, ma
     for path in (PLAYERS, f"{PLAYERS}{bob.public_id}/"):
         assert client.get(path).status_code == 403
     assert client.post(f"/u/{ada.public_id}/report/", {"kind": "name"}).context["form"].errors
+
+
+def test_a_guest_is_reported_by_who_played_against_and_banned(
+    client: Client, boss: Client, guest_id: str, record: Callable[..., Any], settings: Any
+) -> None:
+    match_finish(record=record("abcDEF123456", left=f"g:{guest_id}", right="g:rude"))
+    way = "/m/abcDEF123456/report/"
+    assert way in client.get("/matches/").content.decode()
+    assert Client().get(way).status_code == 404, "a bystander"
+    assert client.post(way, {"kind": "behaviour", "text": NAUGHTY}).headers["Location"] == "/matches/"
+    page = f"{PLAYERS}guest/rude/"
+    assert page in boss.get(PLAYERS).content.decode()
+    assert "<script>alert" not in boss.get(page).content.decode()
+    assert client.get(page).headers["Location"].startswith("/admin/login/")
+    form = {"reason": "he swears", "sure": "on"}
+    for action in ("ban", "close"):
+        assert boss.post(page, {"action": action, **form}).status_code == 302
+    assert "banned" in boss.get(page).content.decode()
+    assert revocations.is_banned("g:rude")
+    revocations.revoke("g:rude")  # whoever has kept the guest's seats logs out
+    assert revocations.is_banned("g:rude")
+    assert page not in boss.get(PLAYERS).content.decode()
+    boss.post(page, {"action": "unban", **form})
+    assert not revocations.is_banned("g:rude")
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+    assert "nothing was done" in boss.post(page, {"action": "ban", **form}).content.decode()
+    assert staff_did() == [
+        f"{did} the guest rude: he swears" for did in ("banned", "closed 1 reports about", "let in again")
+    ]
+    assert boss.get(f"{PLAYERS}guest/nobody/").status_code == 404
+
+
+@pytest.mark.parametrize("right", ["ai:easy", "g:"])
+def test_the_machine_and_who_is_forgotten_cannot_be_reported(
+    client: Client, guest_id: str, record: Callable[..., Any], right: str
+) -> None:
+    match_finish(record=record("abcDEF123456", left=f"g:{guest_id}", right=right))
+    assert client.get("/m/abcDEF123456/report/").status_code == 404
 
 
 def test_nobody_drowns_staff_in_reports(client: Client, make_user: Callable[..., User]) -> None:
