@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -37,15 +37,31 @@ SHOWN_MAX: Final = 5  # matches to watch, on a page
 AT_A_TIME: Final = 16  # half of the connections to the directory
 
 
-class Hall:
-    """The lobby sockets of this process. `coin` in [0, 1) decides who plays on the left."""
+async def nobody(identity: str) -> tuple[str, ...]:
+    """Whom somebody avoids who avoids nobody."""
+    return ()
 
-    def __init__(self, directory: Directory, *, clock: Clock, coin: Callable[[], float]) -> None:
+
+class Hall:
+    """The lobby sockets of this process. `coin` in [0, 1) decides who plays on the left.
+
+    `avoided` answers with the identities that one does not want to meet.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        clock: Clock,
+        coin: Callable[[], float],
+        avoided: Callable[[str], Awaitable[tuple[str, ...]]] = nobody,
+    ) -> None:
         self.clock = clock
         self.sessions: set[Session] = set()
         self._directory = directory
         self._queue = Queue(directory.store)
         self._coin = coin
+        self._avoided = avoided
         self._process = secrets.token_hex(8)
         self._wakeup = asyncio.Event()
         self._position = ""  # in the stream of revocations
@@ -110,6 +126,7 @@ class Hall:
         revoked = SeatClaim("", claim.identity, None, "", issued_at=claim.issued_at)
         if await self._directory.revocations.include(revoked):
             raise Refused(4401, "logged out")
+        session.avoids = await self._avoided(claim.identity)
         addresses = sum(other.claim.address == claim.address for other in self.sessions)
         pages = sum(other.identity == claim.identity for other in self.sessions)
         if self.is_stopping:

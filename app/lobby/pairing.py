@@ -17,7 +17,10 @@ FEW_S: Final = 0.3
 
 
 class Ticket(Struct, frozen=True):
-    """A player who waits since `since` (s since 1970). `rtt` (ms) is the round trip, `holder` the socket that waits."""
+    """A player who waits since `since` (s since 1970), for anybody but those of the identities `avoids`.
+
+    `rtt` (ms) is the round trip, `holder` the socket that waits.
+    """
 
     identity: str
     name: str
@@ -25,10 +28,16 @@ class Ticket(Struct, frozen=True):
     rtt: int
     since: float
     holder: str
+    avoids: tuple[str, ...] = ()
 
     @property
     def strength(self) -> float:
         return RATING_NEW if self.rating is None else self.rating
+
+
+def may_meet(one: Ticket, other: Ticket) -> bool:
+    """Whether neither avoids the other."""
+    return other.identity not in one.avoids and one.identity not in other.avoids
 
 
 def cost(one: Ticket, other: Ticket) -> float:
@@ -75,7 +84,8 @@ def pairs(tickets: Iterable[Ticket], now: float) -> list[tuple[Ticket, Ticket]]:
         if is_taken[place]:
             continue
         longest = ranked[place]
-        other = min(near(place), key=lambda one: (cost(longest, ranked[one]), ranked[one].since), default=-1)
+        others = [one for one in near(place) if may_meet(longest, ranked[one])]
+        other = min(others, key=lambda one: (cost(longest, ranked[one]), ranked[one].since), default=-1)
         if other < 0 or cost(longest, ranked[other]) > limit(now - longest.since, few=few):
             continue
         take(place)

@@ -34,6 +34,7 @@ class Session:
         self._rtt = rtt
         self.claim = claim
         self.holder = secrets.token_hex(8)
+        self.avoids: tuple[str, ...] = ()  # identities
         self.seen_at = clock.now()
         self.waits_since: float | None = None  # s since 1970
         self.ticket: Ticket | None = None  # as Valkey has it
@@ -75,7 +76,7 @@ class Session:
     def new_ticket(self, since: float) -> Ticket:
         measured = self._rtt()
         rtt = UNKNOWN_RTT_MS if measured is None else min(measured // 1000, RTT_MAX_MS)
-        return Ticket(self.identity, self.claim.name, self.claim.rating, rtt, since, self.holder)
+        return Ticket(self.identity, self.claim.name, self.claim.rating, rtt, since, self.holder, self.avoids)
 
     def stop_waiting(self) -> None:
         self.waits_since = self.ticket = self.met = None

@@ -169,8 +169,9 @@ class _Process:
         from live.clock import LoopClock
         from live.directory import get_directory
         from lobby.hall import Hall, install
+        from moderation.selectors import avoided
 
-        hall = Hall(get_directory(), clock=LoopClock(), coin=random.SystemRandom().random)
+        hall = Hall(get_directory(), clock=LoopClock(), coin=random.SystemRandom().random, avoided=avoided)
         install(hall)
         self._spawn(hall.run(), server)
 

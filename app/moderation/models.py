@@ -1,4 +1,4 @@
-"""What players say of each other, for staff to look at."""
+"""What players say of each other, for staff to look at, and whom they do not want to meet."""
 
 from django.conf import settings
 from django.db import models
@@ -46,3 +46,21 @@ class Report(models.Model):
 
     def __str__(self) -> str:
         return f"{self.about or self.about_name}: {self.get_kind_display()}"
+
+
+class Block(models.Model):
+    """That an account does not want to meet another one in the lobby."""
+
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_index=False, related_name="blocks")
+    about = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="blocked_by")
+    at = models.DateTimeField(_("at"), default=timezone.now)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["by", "about"], name="block_once"),
+            models.CheckConstraint(condition=~Q(by=models.F("about")), name="block_another"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.by} > {self.about}"

@@ -17,7 +17,7 @@ from audit.models import Entry
 from audit.services import note
 from live.directory.revocations import ban, call_off, unban
 from matches.models import Seat
-from moderation.models import Report
+from moderation.models import Block, Report
 from ratings.models import RatingChange
 from ratings.services import ratings_refold
 
@@ -50,6 +50,16 @@ def report_create(
         },
     )  # fmt: skip
     return report
+
+
+def block_set(*, user: User, about: User, is_blocked: bool) -> None:
+    """Let `user` never meet `about` in the lobby, or meet again. ValidationError."""
+    if user == about:
+        raise ValidationError(_("That is you."))
+    if is_blocked:
+        Block.objects.get_or_create(by=user, about=about)
+    else:
+        Block.objects.filter(by=user, about=about).delete()
 
 
 @transaction.atomic

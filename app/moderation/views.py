@@ -4,13 +4,14 @@ from typing import Final, cast
 from allauth.account.internal.flows.reauthentication import raise_if_reauthentication_required
 from asgiref.sync import async_to_sync
 from django.contrib import messages
+from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, Max, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 from redis.exceptions import RedisError
 
 from accounts.models import User
@@ -34,6 +35,18 @@ def report(request: HttpRequest, public_id: str) -> HttpResponse:
     """Where players complain about one."""
     about = get_object_or_404(User, public_id=public_id, is_active=True)
     return _report(request, back=reverse("player", args=[public_id]), name=about.name, about=about)
+
+
+@login_required
+@require_POST
+def block(request: HttpRequest, public_id: str) -> HttpResponse:
+    """`block=yes`: not to meet somebody in the lobby any more; else to meet again."""
+    about = get_object_or_404(User, public_id=public_id, is_active=True)
+    try:
+        services.block_set(user=cast(User, request.user), about=about, is_blocked=request.POST.get("block") == "yes")
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    return redirect("player", public_id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -20,6 +20,7 @@ CHUNK: Final = 200  # rows in memory at a time
 SECRET: Final = {
     "accounts.User": {"password"},
     "mfa.Authenticator": {"data"},
+    "moderation.Block.about": {"by"},
     "moderation.Report.about": {"by", "guest_id", "text"},  # who said what about somebody is theirs
     "moderation.Report.by": {"about_guest"},  # the number of another guest
     "usersessions.UserSession": {"session_key"},

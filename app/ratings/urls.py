@@ -15,5 +15,6 @@ urlpatterns = [
     path("leaderboard/", views.leaderboard, name="leaderboard"),
     path("u/<player_id:public_id>/", views.profile, name="player"),
     path("m/<match_id:match_id>/report/", moderation_views.report_opponent, name="report_opponent"),
+    path("u/<player_id:public_id>/block/", moderation_views.block, name="block"),
     path("u/<player_id:public_id>/report/", moderation_views.report, name="report"),
 ]

@@ -5,6 +5,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import User
 from accounts.players import player_get
 from matches.selectors import record_of
+from moderation.models import Block
 from ratings import charts
 from ratings.selectors import head_to_head, leaderboard_page, leaderboard_rank, rating_of, recent_changes, recent_games
 
@@ -31,8 +32,10 @@ def profile(request: HttpRequest, public_id: str) -> HttpResponse:
     rating = rating_of(user)
     games = recent_games(user)
     changes = recent_changes(user) if rating else []
+    viewer = player_get(request).user
     context = {
         "user_shown": user,
+        "is_blocked": viewer is not None and Block.objects.filter(by=viewer, about=user).exists(),
         "rating": rating,
         "rank": leaderboard_rank(rating) if rating else None,
         "record": record_of(user=user),

@@ -87,6 +87,18 @@ async def test_the_queue_ends_with_the_tickets_in_it(lobby: Lobby) -> None:
     assert abs(ends[0] - ends[1]) <= 1
 
 
+async def test_who_is_blocked_is_not_met_from_whichever_process(lobby: Lobby) -> None:
+    async def avoided(identity: str) -> tuple[str, ...]:
+        return ("u:2",) if identity == "u:1" else ()
+
+    lobby.halls[0]._avoided = avoided
+    ada, bob = await lobby.wait("u:1"), await lobby.wait("u:2", at=lobby.open())
+    await lobby.beat(times=25)
+    assert ada.last["state"] == bob.last["state"] == "waiting"
+    carol = await lobby.wait("u:3")
+    await lobby.meet(ada, carol)
+
+
 async def test_a_banned_guest_has_no_lobby_now_and_later(lobby: Lobby) -> None:
     ada, bob = await lobby.wait("g:ada"), await lobby.wait("g:bob")
     await lobby.beat()

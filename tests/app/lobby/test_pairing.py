@@ -42,6 +42,12 @@ def test_where_few_wait_anybody_will_do() -> None:
     assert met([ticket("a", 800), ticket("b", 2400)], 100.31) == {frozenset("ab")}
 
 
+def test_who_is_blocked_is_never_met_whoever_blocked_and_however_few_wait() -> None:
+    ada, bob = ticket("ada", avoids=("bob",)), ticket("bob", 1501)
+    assert met([ada, bob], 200.0) == met([bob, ada], 200.0) == set()
+    assert met([ada, bob, ticket("carol", 2400)], 200.0) == {frozenset(("ada", "carol"))}
+
+
 def test_nobody_waits_for_the_right_one_for_ever() -> None:
     assert len(pairs(crowd(30), 103.9)) == 0
     assert len(pairs(crowd(30), 104.0)) == 15

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from allauth.mfa.totp.internal.auth import TOTP
+from asgiref.sync import async_to_sync
 from django.core.cache import cache
 from django.test import Client
 
@@ -13,7 +14,8 @@ from audit.models import Entry
 from live import directory
 from live.directory import revocations
 from matches.services import match_finish
-from moderation.models import Report
+from moderation.models import Block, Report
+from moderation.selectors import avoided
 from ratings.models import Rating, RatingChange
 from tests.app.django.conftest import guest_id as guest_id_fixture
 from tests.app.django.conftest import record as record_fixture
@@ -107,6 +109,23 @@ def test_the_machine_and_who_is_forgotten_cannot_be_reported(
 ) -> None:
     match_finish(record=record("abcDEF123456", left=f"g:{guest_id}", right=right))
     assert client.get("/m/abcDEF123456/report/").status_code == 404
+
+
+def test_who_is_blocked_is_avoided_until_let_back(client: Client, make_user: Callable[..., User]) -> None:
+    ada, bob = make_user("ada"), make_user("bob")
+    way = f"/u/{bob.public_id}/block/"
+    assert client.post(way, {"block": "yes"}).headers["Location"].startswith("/accounts/login/")
+    log_in(client)
+    assert client.get(way).status_code == 405
+    for _ in range(2):
+        assert client.post(way, {"block": "yes"}).status_code == 302
+    assert async_to_sync(avoided)(f"u:{ada.pk}") == (f"u:{bob.pk}",)
+    assert async_to_sync(avoided)(f"u:{bob.pk}") == async_to_sync(avoided)("g:guest") == ()
+    assert "Let us meet again" in client.get(f"/u/{bob.public_id}/").content.decode()
+    client.post(way, {"block": "no"})
+    assert async_to_sync(avoided)(f"u:{ada.pk}") == ()
+    client.post(f"/u/{ada.public_id}/block/", {"block": "yes"})
+    assert not Block.objects.exists()
 
 
 def test_nobody_drowns_staff_in_reports(client: Client, make_user: Callable[..., User]) -> None:
