@@ -5,8 +5,8 @@ import random
 import pytest
 
 from engine import RULES
+from live.match.course import LATE_US
 from live.match.latency import LatencyMeter
-from live.match.owner import LATE_US
 
 CAP = 120_000
 
