@@ -91,11 +91,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    site_read(session.config.option.inventory)  # what is wrong with it is said once, and not for every module
+    """What is wrong with the inventory is said once, and not for every module. Processes beside this one are told."""
+    inventory = session.config.option.inventory
+    told = getattr(session.config, "workerinput", {}).get("hosts")
+    _sites[inventory] = Site(json.loads(told)) if told else _ask(inventory)
 
 
-@cache
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["hosts"] = json.dumps(site_read(node.config.option.inventory).hosts)
+
+
+_sites: dict[str, Site] = {}
+
+
 def site_read(inventory: str) -> Site:
+    """What Ansible said of the inventory when the session began."""
+    return _sites[inventory]
+
+
+def _ask(inventory: str) -> Site:
     """Asks Ansible for the inventory's variables with the wiring applied; connects to no host."""
     wanted = ", ".join(f"'{name}': {name} | default('')" for name in WIRING)
     command = [
