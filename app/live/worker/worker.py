@@ -37,6 +37,7 @@ from live.worker.takeover import Takeover
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS: Final = 0.1
+IDLE_SECONDS: Final = 1.0  # a worker without players wakes no more often than that: most workers have none at night
 CRASHES_MAX: Final = 3  # of one match
 STOP_SECONDS: Final = 8.0  # after the drain
 CLAIMS_MAX: Final = 16  # at a time: half of the connections to the directory
@@ -297,11 +298,22 @@ class Worker:
             for name, loop in (
                 ("beat", _every(BEAT_SECONDS, self.beat)),
                 ("results", _every(RETRY_SECONDS, self.ending.retry)),
-                ("probe", _every(0.0, _probe)),
-                ("logouts", _every(HEED_SECONDS, self.logouts.heed)),
+                ("probe", _every(0.0, self._probe)),
+                ("logouts", _every(lambda: self._pause(HEED_SECONDS), self.logouts.heed)),
             )
         ]
         logger.info("worker started", extra={"worker": self.name, "release": self.release})
+
+    def _pause(self, seconds: float) -> float:
+        return seconds if self.connections or self._owners else max(seconds, IDLE_SECONDS)
+
+    async def _probe(self) -> None:
+        """Measure how late the event loop runs what is due."""
+        pause = self._pause(PROBE_SECONDS)
+        due = time.monotonic() + pause
+        await asyncio.sleep(pause)
+        metrics.loop_lag.observe(max(0.0, time.monotonic() - due))
+        metrics.loop_tick.set_to_current_time()
 
     async def stop(self) -> None:
         """Take no more, hand over what there is, give up the rest, and close every socket with 1012."""
@@ -356,22 +368,14 @@ class Worker:
             logger.error("background work failed", exc_info=task.exception())
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+async def _every(seconds: float | Callable[[], float], work: Callable[[], Awaitable[None]]) -> None:
     """Run `work` for ever; one that fails is logged and tried again."""
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds() if callable(seconds) else seconds)
         try:
             await work()
         except Exception:
             logger.exception("background work failed")
-
-
-async def _probe() -> None:
-    """Measure how late the event loop runs what is due."""
-    due = time.monotonic() + PROBE_SECONDS
-    await asyncio.sleep(PROBE_SECONDS)
-    metrics.loop_lag.observe(max(0.0, time.monotonic() - due))
-    metrics.loop_tick.set_to_current_time()
 
 
 def _swapped(spec: MatchSpec) -> MatchSpec:

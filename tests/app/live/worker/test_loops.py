@@ -19,6 +19,7 @@ async def test_the_probe_of_the_event_loop_outlives_a_failure(house: Any, monkey
             raise OSError("once")
 
     monkeypatch.setattr(live_worker, "PROBE_SECONDS", 0.001)
+    monkeypatch.setattr(live_worker, "IDLE_SECONDS", 0.001)
     monkeypatch.setattr(metrics.loop_lag, "observe", observe)
     worker = await house.worker()
     await worker.start()
@@ -29,3 +30,10 @@ async def test_the_probe_of_the_event_loop_outlives_a_failure(house: Any, monkey
     finally:
         for loop in worker._loops:
             loop.cancel()
+
+
+async def test_a_worker_without_players_wakes_once_a_second_and_one_with_them_as_often_as_it_has_to(house: Any) -> None:
+    worker = await house.worker()
+    assert [worker._pause(seconds) for seconds in (0.1, 0.5, 5.0)] == [1.0, 1.0, 5.0]
+    worker.connections[object()] = None
+    assert [worker._pause(seconds) for seconds in (0.1, 0.5, 5.0)] == [0.1, 0.5, 5.0]
