@@ -2,10 +2,11 @@
 
 One archive has the app and its static files, the other the libraries, which most releases have in common: `lib` of a
 release is a link to them. The libraries are built for each machine (x86_64, aarch64), with one id, so that a release is
-the same on all. The ids are hashes of everything that goes in (code, version, lock file, this builder), so an unchanged
-checkout is an unchanged release and costs nothing. Prints `{"release", "archive", "libraries": {machine: archive},
-"static"}` as JSON; what is gone from here is "". Archives end with manifest.json, which names every file with its
-SHA-256 and size, for hosts to compare with; that of a release also has the version and the commit it was built from.
+the same on all. Each archive is signed (ansible/signing.py), and hosts unpack no other. The ids are hashes of all that
+goes in (code, version, lock file, this builder), so an unchanged checkout is an unchanged release and costs nothing.
+Prints `{"release", "archive", "libraries": {machine: archive}, "static"}` as JSON; what is gone from here is "".
+Archives end with manifest.json, which names every file with its SHA-256 and size, for hosts to compare with; that of a
+release also has the version and the commit it was built from.
 
 MATCHPOINT_APP names another tree than this checkout's `app/` to build from.
 """
@@ -24,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from signing import SigningError, is_signed, sign, signature_of
 from versions import checkout
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,7 +103,7 @@ def libraries(locked: str, machine: str) -> None:
     """Build the archive of the libraries for a machine, unless the cache has it."""
     name = libraries_id(locked)
     archive = LIBRARIES / f"{name}-{machine}.tar.zst"
-    if archive.exists():
+    if is_signed(archive):
         archive.touch()
         return
     LIBRARIES.mkdir(parents=True, exist_ok=True)
@@ -135,7 +137,7 @@ def static_collect(app: Path, static: Path) -> None:
 
 
 def pack(tree: Path, archive: Path, about: dict[str, str] | None = None) -> None:
-    """An archive that is sorted, without times and owners, the manifest last; one with what it is about is made."""
+    """A signed archive, sorted, without times and owners, the manifest last; one with what it is about is made."""
     if about is not None:
         listed = {str(path.relative_to(tree)): path for path in files(tree)}
         sums = {name: digest(path) for name, path in listed.items()}
@@ -150,6 +152,7 @@ def pack(tree: Path, archive: Path, about: dict[str, str] | None = None) -> None
         "--mode=u=rwX,go=rX",
         "--directory", tree, *names,
     )  # fmt: skip
+    sign(draft, archive)
     draft.rename(archive)
 
 
@@ -172,7 +175,7 @@ def build(machines: list[str]) -> str:
         shared = libraries_id(locked)
         for machine in machines:
             libraries(locked, machine)
-        if archive.exists():
+        if is_signed(archive):
             archive.touch()
             return name
         static_collect(tree / "app", tree / "static")
@@ -200,7 +203,7 @@ def static_archive(archive: Path) -> str:
     """
     target = CACHE / "static" / archive.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    if archive.exists() and not target.exists():
+    if archive.exists() and not is_signed(target):
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
             run(
                 program("tar", "tar"), "--extract", "--file", archive, "--directory", scratch, "static", "manifest.json"
@@ -208,7 +211,7 @@ def static_archive(archive: Path) -> str:
             pack(Path(scratch), target)
     for path in target.parent.glob("*.tar.zst"):
         if not (CACHE / path.name).exists():
-            path.unlink(missing_ok=True)
+            remove(path)
     return str(target) if target.exists() else ""
 
 
@@ -216,7 +219,12 @@ def prune(folder: Path, keep: int) -> None:
     """Keep the archives that were used last."""
     archives = sorted(folder.glob("*.tar.zst"), key=lambda path: path.stat().st_mtime, reverse=True)
     for archive in archives[keep:]:
-        archive.unlink(missing_ok=True)
+        remove(archive)
+
+
+def remove(archive: Path) -> None:
+    archive.unlink(missing_ok=True)
+    signature_of(archive).unlink(missing_ok=True)
 
 
 def main() -> int:
@@ -228,10 +236,15 @@ def main() -> int:
     try:
         name = args.release or build(args.machine)
         archive = CACHE / f"{name}.tar.zst"  # an earlier release may be gone from here, and still be on the hosts
+        if archive.exists() and not is_signed(archive):  # nor is what would be made of it signed
+            raise BuildError(
+                f"{archive} is not signed by the key of this checkout, or was changed since. Delete it: hosts that have "
+                "the release do not need it, and a deploy without matchpoint_release builds this checkout's anew"
+            )
         shared = {machine: libraries_archive(archive, machine) for machine in args.machine}
         made = {"release": name, "archive": str(archive), "libraries": shared, "static": static_archive(archive)}
         print(json.dumps(made))
-    except BuildError as error:
+    except (BuildError, SigningError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -168,7 +168,7 @@ def test_a_damaged_folder_is_told_from_a_whole_one_and_replaced(archive: Path, t
     assert folders.fault(dest) == told
     unpack(archive, dest)
     assert folders.fault(dest, thorough=True) == ""
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "dest", "new.tar.zst", "tree"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "dest", "new.tar.zst", "new.tar.zst.sig", "tree"]
 
 
 def test_a_folder_of_an_earlier_version_is_whole(archive: Path, tmp_path: Path) -> None:

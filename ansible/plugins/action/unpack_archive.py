@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+
+sys.path.append(str(Path(__file__).parents[2]))  # what lies beside the playbooks
+
+from signing import SigningError, public_key, signature_of
 
 MARGIN_BYTES = 16 * 2**20
 
@@ -49,13 +54,20 @@ class ActionModule(ActionBase):
         self._require_room(looked, unpacked_bytes(archive, asked.get("part", ""), compiled=bool(asked.get("compile"))))
         if self._task.check_mode:
             return looked | {"changed": True, "diff": {"before": "", "after": f"{asked['dest']}/\n"}}
+        signature = signature_of(archive)
+        if not signature.is_file():
+            raise AnsibleActionFail(
+                f"{archive} is not signed: {signature.name} is missing. It does not leave this machine. "
+                "Delete the archive; the next deploy builds and signs it anew."
+            )
         self._make_tmp_path()
         folder = self._connection._shell.tmpdir
         try:
             brought = self._connection._shell.join_path(folder, "archive.tar.zst")
             try:
                 self._transfer_file(str(archive), brought)
-                self._fixup_perms2((folder, brought))
+                self._transfer_file(str(signature), f"{brought}.sig")
+                self._fixup_perms2((folder, brought, f"{brought}.sig"))
             except AnsibleConnectionFailure:
                 raise
             except Exception as error:  # whatever the way there calls a full disk
@@ -63,7 +75,11 @@ class ActionModule(ActionBase):
                     f"{archive} could not be brought to {host}:{folder}: {error}. Is there room? "
                     "Nothing else was changed."
                 ) from error
-            done = self._call(task_vars, **asked, archive=brought)
+            try:
+                signer = public_key()
+            except SigningError as error:
+                raise AnsibleActionFail(str(error)) from error
+            done = self._call(task_vars, **asked, archive=brought, signer=signer)
         finally:
             self._remove_tmp_path(folder)
         return done | {"removed": looked["removed"]}

@@ -13,11 +13,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.release_folder import DRAFT, fault, folders
+from ansible.module_utils.release_signature import fault_of_signature
 
 DOCUMENTATION = """
 module: unpack_archive
 short_description: a folder that has all of an archive, or is not there
 description:
+  - Unpacks nothing but what the control machine's key has signed; the signature stands beside the archive, as NAME.sig.
   - Unpacks aside, on the same file system, compares every file with the manifest, compiles, has it all on the disk, and
     only then gives the folder its name. A full disk, a lost connection or a lost power supply leave what was there.
   - A folder that is there and damaged, as earlier versions could leave it, is replaced. Others beside it are removed
@@ -25,6 +27,7 @@ description:
   - The archive travels only when it is needed, and not when there is no room for what is in it.
 options:
   archive: {description: the archive on the control machine; none to look only, type: path}
+  signer: {description: public key that the archive has to be signed with, type: str, default: ""}
   dest: {description: the folder, type: path, required: true}
   part: {description: beginning of the paths of a manifest that the archive has a part of, type: str, default: ""}
   compile: {description: folders of Python in it, type: list, elements: str, default: []}
@@ -128,6 +131,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "archive": {"type": "path"},
+            "signer": {"default": ""},
             "dest": {"type": "path", "required": True},
             "part": {"default": ""},
             "compile": {"type": "list", "elements": "str", "default": []},
@@ -159,8 +163,16 @@ def main() -> None:
     if asked["archive"] and not is_there:
         result |= {"changed": True, "complete": True}
         if not module.check_mode:
+            archive = Path(asked["archive"])
+            signature = archive.with_name(f"{archive.name}.sig")
+            if refused := fault_of_signature(archive, signature, asked["signer"]):
+                module.fail_json(
+                    msg=f"{dest} was not unpacked: {refused}. Nothing of the archive was opened, and what served "
+                    "before serves on. Delete the archive on the control machine (.cache/releases) and deploy again, "
+                    "which builds and signs it anew."
+                )
             try:
-                unpack(Path(asked["archive"]), dest, part, asked["compile"])
+                unpack(archive, dest, part, asked["compile"])
             except NotUnpacked as error:
                 module.fail_json(
                     msg=f"{dest} could not be unpacked: {error}. What was there is as it was. "
