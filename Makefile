@@ -199,6 +199,10 @@ test-fast: python rules-tools ## What needs no lab: the app, the roles' texts, t
 mutants-rules: rules-tools ## Move each limit and each `for` of the alerts by a tenth: a test of the rules has to fail (ALERTS='PostgresDown alerts-site': some)
 	@nice $(RUN) python -m tests.rules.mutants $(ALERTS)
 
+.PHONY: mutants
+mutants: python ## Put some ninety faults into the live servers, one at a time: the tests have to notice 95 in a hundred (FILES='owner directory': some)
+	@nice $(RUN) python -m tests.mutants $(FILES)
+
 .PHONY: bench-lobby
 bench-lobby: ## A thousand strangers wait at web processes around a real store, while some are killed (ARGS='--players 200')
 	@docker/lab/bootstrap.sh python bench
