@@ -171,6 +171,14 @@ test: test-tools ## Everything, in lanes: code, and labs from nothing, verified,
 ci: test-tools lint-tools
 	@exec $(RUN) python -m tests.lanes --lint --limit $(CI_LIMIT)
 
+# Tools of their own: what audits the site must not hold its libraries back
+AUDIT_TOOLS := .cache/audit/venv
+.PHONY: audit
+audit: ops-tools lab-tools ## What an auditor asks of a deployed site, in one table (ARGS='--only lynis tls'; docs/security-audit.md)
+	@docker/lab/bootstrap.sh audit
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/$(AUDIT_TOOLS) $(UV) sync --frozen --quiet --only-group audit
+	exec $(RUN) python -m tests.audit --inventory "$(INVENTORY)" $(ARGS)
+
 .PHONY: test-cluster
 test-cluster: ops-tools lab-tools ## A cluster from nothing, upgraded, rebooted, killed and promoted while bots play on it (half an hour)
 	@$(TEST) tests/cluster --ignore tests/cluster/test_membership.py $(ARGS)

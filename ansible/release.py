@@ -238,8 +238,8 @@ def main() -> int:
         archive = CACHE / f"{name}.tar.zst"  # an earlier release may be gone from here, and still be on the hosts
         if archive.exists() and not is_signed(archive):  # nor is what would be made of it signed
             raise BuildError(
-                f"{archive} is not signed by the key of this checkout, or was changed since. Delete it: hosts that have "
-                "the release do not need it, and a deploy without matchpoint_release builds this checkout's anew"
+                f"{archive} is not signed by the key of this checkout, or was changed since. Delete it: hosts that "
+                "have the release do not need it, and a deploy without matchpoint_release builds its own anew"
             )
         shared = {machine: libraries_archive(archive, machine) for machine in args.machine}
         made = {"release": name, "archive": str(archive), "libraries": shared, "static": static_archive(archive)}

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [ops] [lab] [rules] [node] [browser] [lint] [bench] [compose]`.
+# Installs what a bare Debian or Ubuntu machine lacks: `bootstrap.sh [python] [ops] [lab] [rules] [node] [browser] [lint] [bench] [compose] [audit]`.
 # Everything but distribution packages stays in the checkout.
 set -euo pipefail
 
@@ -54,25 +54,43 @@ from_package() {
   say "None of the packages $* could be fetched, and one of them has $command. Is there a network, and an apt source?"; exit 1
 }
 
-# from_targets: takes Alertmanager and its tool out of the package that the hosts have, whichever release this machine is. Debian's
-# Alertmanager reads its own templates from /usr/share; here they are in the checkout, below its working directory.
-from_targets() {
-  [ -x .tools/bin/alertmanager ] && return 0
-  local scratch options
-  scratch=$(mktemp -d .cache/package.XXXX)
-  mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial" .tools/share/prometheus
+# unpacked SCRATCH PACKAGE...: unpacks packages of the release that the hosts have, whichever this machine is, into a folder.
+unpacked() {
+  local scratch=$1 options; shift
+  mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$scratch/sources.list"
   options=(-q -o Dir::Etc::SourceList="$PWD/$scratch/sources.list" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$PWD/$scratch/lists"
     -o Dir::Cache="$PWD/$scratch/cache")
-  say "Taking Alertmanager out of Debian 13's package"
-  (cd "$scratch" && apt-get "${options[@]}" update && apt-get "${options[@]}" download prometheus-alertmanager && dpkg -x ./*.deb .) \
-    >.cache/alertmanager.log 2>&1 || { tail -n 5 .cache/alertmanager.log >&2; say "Debian 13's Alertmanager could not be fetched."; exit 1; }
+  say "Taking $* out of Debian 13"
+  (cd "$scratch" && apt-get "${options[@]}" update && apt-get "${options[@]}" download "$@" && for package in ./*.deb; do dpkg -x "$package" .; done) \
+    >.cache/packages.log 2>&1 || { tail -n 5 .cache/packages.log >&2; say "Debian 13's $* could not be fetched."; exit 1; }
+}
+
+# from_targets: takes Alertmanager and its tool. Debian's Alertmanager reads its own templates from /usr/share; here they are in the
+# checkout, below its working directory.
+from_targets() {
+  [ -x .tools/bin/alertmanager ] && return 0
+  local scratch
+  scratch=$(mktemp -d .cache/package.XXXX)
+  mkdir -p .tools/share/prometheus
+  unpacked "$scratch" prometheus-alertmanager
   cp -r "$scratch/usr/share/prometheus/alertmanager" .tools/share/prometheus/
   cp "$scratch/usr/bin/amtool" .tools/bin/
   LC_ALL=C sed 's#/usr/share/prometheus/alertmanager#././/share/prometheus/alertmanager#g' "$scratch/usr/bin/prometheus-alertmanager" \
     >"$scratch/alertmanager"
   chmod +x "$scratch/alertmanager" && mv "$scratch/alertmanager" .tools/bin/
   rm -rf "$scratch"
+}
+
+# for_audits: lynis and testssl, unpacked and not installed.
+for_audits() {
+  [ -x .cache/audit/packages/usr/bin/testssl ] && return 0
+  local scratch
+  scratch=$(mktemp -d .cache/package.XXXX)
+  unpacked "$scratch" lynis testssl.sh
+  rm -rf .cache/audit/packages
+  mkdir -p .cache/audit
+  mv "$scratch" .cache/audit/packages
 }
 
 parts=("${@:-python}")
@@ -84,6 +102,10 @@ for part in "${parts[@]}"; do
       need ssh openssh-client; need zstd zstd; need mmdebstrap mmdebstrap; need iptables iptables; need ip iproute2
       docker info >/dev/null 2>&1 || need dockerd docker.io
       ;;
+    audit)
+      need ssh openssh-client; need zstd zstd; need nmap nmap; need dig bind9-dnsutils; need openssl openssl; need hexdump bsdextrautils
+      [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
+      ;;
     rules) [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring) ;;
     node) need node nodejs ;;
     browser) need chromium chromium; need certutil libnss3-tools ;;
@@ -93,7 +115,7 @@ for part in "${parts[@]}"; do
       # Ubuntu's docker-compose is of old; where it has the new one, that has another name
       docker compose version >/dev/null 2>&1 ||
         need docker-compose "$(apt-cache show docker-compose-v2 >/dev/null 2>&1 && echo docker-compose-v2 || echo docker-compose)" ;;
-    *) say "bootstrap.sh: no part named '$part'; there are python, ops, lab, rules, node, browser, lint, bench, compose"; exit 2 ;;
+    *) say "bootstrap.sh: no part named '$part'; there are python, ops, lab, rules, node, browser, lint, bench, compose, audit"; exit 2 ;;
   esac
 done
 install_missing
@@ -104,6 +126,7 @@ for part in "${parts[@]}"; do
     from_package mtail mtail
     from_package nginx nginx nginx-core
   fi
+  [ "$part" != audit ] || for_audits
 done
 
 if [ ! -x .tools/bin/uv ]; then

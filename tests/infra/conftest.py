@@ -35,7 +35,7 @@ WIRING = [
     "matchpoint_public_ca", "matchpoint_public_address", "app_web_ports", "app_live_ports", "certbot_directory",
     "app_live_addresses",
     "backup_url", "certbot_issuer", "certbot_copies", "nginx_acme_share", "site_grafana",
-    "base_upgrade_days",
+    "base_upgrade_days", "secrets_file",
 ]  # fmt: skip
 
 
