@@ -47,11 +47,12 @@ def session_of(user: User) -> str:
     return str(session.session_key)
 
 
-def played(match_id: str, left: User, right: User) -> None:
+def played(match_id: str, left: tuple[str, str], right: tuple[str, str]) -> None:
+    """A match that left has won; identity and name of each."""
     began = timezone.now() - timedelta(hours=1)
     players = [
-        PlayerSpec(side=side, kind="human", identity=f"u:{user.pk}", name=user.name)
-        for side, user in enumerate((left, right))
+        PlayerSpec(side=side, kind="human", identity=identity, name=name)
+        for side, (identity, name) in enumerate((left, right))
     ]
     spec = MatchSpec(match_id, "friend", None, 7, (players[0], players[1]), began.isoformat())
     serve = {"v": 1, "k": "serve", "t": 1_500_000, "x": 500.0, "y": 300.0, "vx": 560.0, "vy": 0.0}
@@ -75,7 +76,9 @@ ada, bea = (User.objects.create_user(name, f"{name}@example.com", "correct horse
 EmailAddress.objects.create(user=ada, email=ada.email, verified=True, primary=True)
 boss = User.objects.create_superuser("boss", "boss@example.com", "correct horse 42")
 TOTP.activate(boss, generate_totp_secret())
-played("axeMatch1234", ada, bea)
+own = (f"u:{ada.pk}", ada.name)
+played("axeMatch1234", own, (f"u:{bea.pk}", bea.name))
+played("axeGuest1234", own, ("g:rude", "Rude Guest"))
 Report.objects.create(about=bea, by=ada, kind="name", text="It is rude.")
 found = {
     "sessions": {user.username: session_of(user) for user in (ada, boss)},
