@@ -192,6 +192,14 @@ test-compose: lab-tools ## The site in containers from nothing, read-only, a mat
 test-uninstall: ops-tools lab-tools ## A bare host, the site on it and off it again, and what is left (five minutes)
 	@$(TEST) tests/uninstall $(ARGS)
 
+.PHONY: test-newcomer
+test-newcomer: ops-tools lab-tools ## A newcomer types what the pages say: a bare host, deployed, restored, upgraded, bare again (fifteen minutes)
+	@$(TEST) tests/newcomer $(ARGS)
+
+.PHONY: test-upgrade
+test-upgrade: ops-tools lab-tools ## A host of version 0.1.0 becomes this tree while that version's players play, and goes back (ten minutes)
+	@$(TEST) tests/upgrade $(ARGS)
+
 .PHONY: test-membership
 test-membership: ops-tools lab-tools ## An app host and a standby leave a cluster and join it again while bots play on it
 	@$(TEST) tests/cluster/test_membership.py $(ARGS)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.cluster.judge import Match, Report, Run, Stored, percentile, report
@@ -69,9 +70,14 @@ class Load:
     Drills are judged when all are over: their matches are played to their ends while the next drills go on.
     """
 
-    def __init__(self, lab: Lab, told: Callable[[str, list[str]], None]) -> None:
+    def __init__(
+        self, lab: Lab, told: Callable[[str, list[str]], None], *, matches: int = MATCHES, tree: Path = ROOT
+    ) -> None:
+        """`tree` is the checkout whose players come."""
         self._lab = lab
         self._told = told
+        self._matches = matches
+        self._tree = tree
         self._run = Run()
         self._log = lab.state / "swarm.jsonl"
         self._errors = lab.state / "swarm.err"
@@ -81,17 +87,18 @@ class Load:
 
     def __enter__(self) -> "Load":
         self._log.unlink(missing_ok=True)
+        tables = self._matches * TABLES // MATCHES
         command = [sys.executable, "-m", "tests.cluster.swarm", "--url", "https://matchpoint.localhost"]
-        command += ["--ca", str(self._lab.state / "root-ca.pem"), "--log", str(self._log), "--matches", str(TABLES)]
+        command += ["--ca", str(self._lab.state / "root-ca.pem"), "--log", str(self._log), "--matches", str(tables)]
         command += ["--points", str(POINTS)]
         for address in self.edges.values():
             command += ["--edge", address]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "app"), str(ROOT)))}
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(self._tree / "app"), str(self._tree)))}
         with self._errors.open("w") as errors:
             self._process = start(
-                command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors
+                command, cwd=self._tree, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors
             )
-        poll(lambda: len(self.matches_now()) >= MATCHES, within_s=60, what=f"{MATCHES} matches at a time")
+        poll(lambda: len(self.matches_now()) >= self._matches, within_s=60, what=f"{self._matches} matches at a time")
         return self
 
     def __exit__(self, *_: Any) -> None:
