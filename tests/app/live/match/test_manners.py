@@ -25,13 +25,15 @@ async def test_lateness_is_told_only_when_it_cost_the_point_and_once(house: Any)
     assert len(ada.happened("point")) >= 1
     assert not ada.socket.heard("late")
 
-    # Late twice, and in time it would have been saved
+    # Late twice and then in time, and with all of them in time it would have been saved
     crossing = await far_ball(house, ada)
     claimed = crossing.t - 500 * MS
     await house.clock.advance((crossing.t - 60 * MS - ada.now) / SECOND)
     ada.move(crossing.y, at=claimed)
     await house.clock.advance(0.01)
     ada.move(crossing.y, at=claimed + 1)
+    await house.clock.advance(0.01)
+    ada.move(crossing.y)
     await house.clock.advance(0.4)
     assert ada.socket.heard("late") == [{"t": "late", "seq": ada.seq}]
 

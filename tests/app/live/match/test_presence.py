@@ -148,6 +148,7 @@ async def test_a_newcomer_hears_a_point_when_it_is_stored_and_no_earlier(house: 
     owner.kept(point - 1)
     await house.clock.advance(0.1)
     assert sum(ada.score) == 0, "an older checkpoint says nothing of this point"
+    assert (owner._state.phase, owner._state.reason) == ("paused", "server"), "the match stands still meanwhile"
     owner.kept(point)
     await house.clock.until(lambda: late.socket.heard("welcome"))
     assert sum(ada.score) == sum(bob.score) == 1

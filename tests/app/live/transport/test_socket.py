@@ -3,13 +3,16 @@
 import json
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from live.directory import MatchOver
 from live.protocol.codec import MESSAGE_BYTES
+from live.protocol.socket import Frame
 from live.protocol.tokens import seat_token
+from live.transport.connection import QUEUE_BYTES, Connection
 from tests.bench.matches.servers import seats_in
 
 
@@ -247,3 +250,14 @@ async def test_the_seats_of_the_benchmark_are_let_in(house: Any) -> None:
         socket.open(path)
         socket.say_raw(hello)
         await house.clock.until(lambda socket=socket: socket.heard("welcome"), 5)
+
+
+async def test_a_reader_that_lets_bytes_pile_up_is_closed_before_the_messages_are_many(house: Any) -> None:
+    stopped = SimpleNamespace(write=lambda message: False, serverClose=lambda code=None: None, on_room=None)
+    connection = Connection(None, house.clock, lambda: None, stopped)  # type: ignore[arg-type]
+    frame = Frame("ev", b"x" * (QUEUE_BYTES // 2))
+    connection.send(frame)
+    connection.send(frame)
+    assert not connection.closing
+    connection.send(Frame("ev", b"x"))
+    assert connection.close_reason == "timeout"

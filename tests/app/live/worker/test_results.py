@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,22 @@ async def test_the_database_gets_seats_and_timeline(house: Any, tmp_path: Path) 
     assert match.score == ada.score
     assert [seat.name async for seat in match.seats.order_by("side")] == ["Ada", "Bob"]
     assert match.timeline.events[-1]["k"] == "end"
+
+
+async def test_a_spooled_result_is_on_the_disk_with_its_name(
+    tmp_path: Path, record: FinishedMatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that loses its power keeps what was synced: the file before it gets its name, then the name."""
+    synced: list[tuple[str, int]] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((path.name, path.stat().st_size if path.is_file() else 0))
+
+    monkeypatch.setattr("live.worker.results.os.fsync", fsync)
+    writer = ResultWriter(tmp_path / "results", lambda record: True)
+    await writer.write(record)
+    writer.close()
+
+    assert [name for name, _ in synced] == [f"{record.spec.id}.part", "results"]
+    assert synced[0][1] == len(json.dumps(record.to_json()))
