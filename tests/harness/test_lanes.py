@@ -122,9 +122,8 @@ def test_a_lane_that_does_not_even_begin_has_failed(tmp_path: Path) -> None:
 
 def test_every_test_is_in_one_lane() -> None:
     named = [ROOT / path for paths in lanes.LANES.values() for path in paths]
-    elsewhere = {
-        ROOT / "tests" / part for part in ("bench", "cluster", "compose", "drills", "infra", "uninstall")
-    }  # targets of their own
+    parts = ("bench", "cluster", "compose", "drills", "infra", "newcomer", "uninstall", "upgrade")  # by their targets
+    elsewhere = {ROOT / "tests" / part for part in parts}
     for path in (ROOT / "tests").rglob("test_*.py"):
         lane = [each for each in named if each in (path, *path.parents)]
         assert len(lane) == (path.name == "test_swarm.py" or not elsewhere & set(path.parents)), path

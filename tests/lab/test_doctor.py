@@ -22,7 +22,7 @@ SETTINGS = {
     "grafana_source": "upstream",
 }
 BREAK = """
-echo '127.0.0.1 apt.grafana.com # broken' >> /etc/hosts
+echo "$(getent hosts world | cut -d ' ' -f 1) apt.grafana.com # broken" >> /etc/hosts
 echo '/dev/vdb1 /var/lib/postgresql ext4 defaults 0 2 # broken' >> /etc/fstab
 echo 'deb http://world:9/debian trixie main' > /etc/apt/sources.list.d/broken.list
 """
