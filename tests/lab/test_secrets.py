@@ -8,7 +8,8 @@ from tests.conftest import Lab
 
 STATE = (
     "find /etc /opt /usr/local -xdev -type f -exec sha256sum {} + | sort -k2; ls /run/matchpoint;"
-    " systemctl show --property=MainPID --value 'matchpoint-*' postgresql@17-main valkey-server nginx"
+    " systemctl show --property=MainPID --value 'matchpoint-web@*' 'matchpoint-live@*' postgresql@17-main"
+    " valkey-server nginx"
 )
 
 
