@@ -25,7 +25,7 @@ import testinfra
 from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[2]
-# One connection a host and not one a command. Short names, because a socket's path may have 107 characters
+# One connection a host and not one a command
 CONTROL_PATHS = ROOT / ".cache/ansible/cp"
 WIRING = [
     "ansible_host", "ansible_user", "ansible_port", "ssh_port", "ansible_ssh_private_key_file",
@@ -146,11 +146,13 @@ def connect(inventory: str, name: str) -> Any:
     CONTROL_PATHS.mkdir(parents=True, exist_ok=True, mode=0o700)
     user = f"{facts['ansible_user']}@" if facts["ansible_user"] else ""
     where = f"{user}{facts['ansible_host']}:{facts['ansible_port'] or 22}"
+    # A socket's path may have 107 characters, of which ssh adds 17, and the checkout may be anywhere
+    folder = min(str(CONTROL_PATHS), os.path.relpath(CONTROL_PATHS), key=len)
     return testinfra.get_host(
         f"ssh://{where}",
         ssh_identity_file=shlex.quote(key) if (key := facts["ansible_ssh_private_key_file"]) else None,
         ssh_extra_args=facts["ansible_ssh_common_args"] or None,
-        controlpath=shlex.quote(f'"{CONTROL_PATHS}/v{zlib.crc32(where.encode()):08x}"'),  # for the shell, and for ssh
+        controlpath=shlex.quote(f'"{folder}/v{zlib.crc32(where.encode()):08x}"'),  # for the shell, and for ssh
         sudo=True,
     )
 
