@@ -123,10 +123,10 @@ class Hall:
         claim = session.claim
         if not self._position:  # from before it is known whether this one may be here
             self._position = await self._directory.revocations.newest()
+        session.avoids = await self._avoided(claim.identity)  # takes its time, in which they may be logged out
         revoked = SeatClaim("", claim.identity, None, "", issued_at=claim.issued_at)
         if await self._directory.revocations.include(revoked):
             raise Refused(4401, "logged out")
-        session.avoids = await self._avoided(claim.identity)
         addresses = sum(other.claim.address == claim.address for other in self.sessions)
         pages = sum(other.identity == claim.identity for other in self.sessions)
         if self.is_stopping:

@@ -1,8 +1,10 @@
 """Whom players do not want to meet."""
 
+import asyncio
 import logging
 from typing import Final
 
+from channels.db import database_sync_to_async
 from django.db import DatabaseError, InterfaceError
 
 from moderation.models import Block
@@ -10,6 +12,7 @@ from moderation.models import Block
 logger = logging.getLogger(__name__)
 
 AVOIDED_MAX: Final = 200  # the newest of them
+PATIENCE_S: Final = 1.0  # of somebody who wants to play, with a database that does not answer
 
 
 async def avoided(identity: str) -> tuple[str, ...]:
@@ -18,8 +21,13 @@ async def avoided(identity: str) -> tuple[str, ...]:
     if kind != "u":
         return ()
     try:
-        blocked = Block.objects.filter(by=int(key)).order_by("-pk").values_list("about", flat=True)[:AVOIDED_MAX]
-        return tuple([f"u:{about}" async for about in blocked])
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("blocks unknown", extra={"error": error})
+        async with asyncio.timeout(PATIENCE_S):
+            return await database_sync_to_async(_blocked)(int(key))
+    except (DatabaseError, InterfaceError, TimeoutError) as error:
+        logger.warning("blocks unknown", extra={"error": repr(error)})
         return ()
+
+
+def _blocked(by: int) -> tuple[str, ...]:
+    blocked = Block.objects.filter(by=by).order_by("-pk").values_list("about", flat=True)[:AVOIDED_MAX]
+    return tuple(f"u:{about}" for about in blocked)

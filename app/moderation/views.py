@@ -126,7 +126,9 @@ def players(request: HttpRequest, staff: Staff) -> HttpResponse:
         "query": query,
         "found": found[:SHOWN],
         "reported": reported.order_by("-newest")[:SHOWN],
-        "guests": guests.annotate(open_reports=Count("pk"), newest=Max("at"), name=Max("about_name"))[:SHOWN],
+        "guests": guests.annotate(open_reports=Count("pk"), newest=Max("at"), name=Max("about_name")).order_by(
+            "-newest"
+        )[:SHOWN],
     }
     return render(request, "moderation/players.html", context)
 

@@ -51,6 +51,7 @@ class Course:
         self._follow = follow
         self._zero = clock.now()
         self._announced_at = 0
+        self._decided: int | None = None  # whose crossing was the last one
         self._seats: tuple[Seat, Seat] | tuple[()] = ()
         self._computers: list[Computer] = []
 
@@ -145,7 +146,7 @@ class Course:
         effective = self.move(seat, message.at, message.target, message.seq, waited=waited)
         if is_late:
             _late["player"].inc()
-        elif effective - message.at > LATE_US:
+        elif effective - message.at > LATE_US and self._decided == seat.side:  # the other's takes nothing from this one
             _late["server"].inc()
 
     def move(
@@ -184,6 +185,7 @@ class Course:
         self.advance(engine.decide(self.state))
 
     def _charge(self, side: int) -> None:
+        self._decided = side
         seat = self._seats[side]
         if not seat.is_ai:
             metrics.grace_used.observe(seat.crossing_decided() / SECOND)

@@ -427,7 +427,7 @@ function giveUp() {
 /** The machine waits; a friend wins. */
 function leave() {
   if (!(isInPlay() && data.mode === "ai")) {
-    if (side !== null && !isOver) {
+    if (side !== null && !isOver && !tab.isElsewhere) {
       rememberLeft(data.id); // there may be no connection, or one that is lost and does not know it
     }
     socket.send({ t: "leave" });

@@ -46,6 +46,11 @@ export class Tab {
     this.isHeld = false;
   }
 
+  /** Whether another tab may be the one that plays. */
+  get isElsewhere() {
+    return this.locks !== null && !this.isHeld;
+  }
+
   /** @returns {Promise<boolean>} whether this tab may play; false: another one does */
   async claim() {
     return this.isHeld || (await this.#hold({ ifAvailable: true }));
