@@ -11,7 +11,7 @@ its rules does: 2 is a match by the second version of the rules.
 import secrets
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal, Self
 
@@ -84,6 +84,13 @@ class MatchSpec:
     def side_of(self, identity: str) -> int | None:
         """The side on which `identity` plays, or None."""
         return next((player.side for player in self.players if player and player.identity == identity), None)
+
+    def swapped(self) -> "MatchSpec":
+        """The match with the sides changed, as friends do for a rematch."""
+        left, right = self.players
+        if self.mode == "ai" or left is None or right is None:
+            return self
+        return replace(self, players=(replace(right, side=0), replace(left, side=1)))
 
     def free_side(self) -> int | None:
         """The first seat that nobody has taken, or None."""

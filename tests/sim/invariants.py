@@ -21,7 +21,7 @@ class Invariants:
         self.excused: set[str] = set()  # of matches that a fault has damaged for good
         self.broken: Broken | None = None  # the first
         self.kept: dict[str, int] = {}  # points that the directory has ever had, by match
-        self.epochs: dict[str, int] = {}  # the highest that the directory has ever had
+        self.leases: dict[str, set[tuple[int, str]]] = {}  # epochs and workers that the directory has ever had
         self._states: dict[tuple[str, str, int], engine.MatchState] = {}  # by match, owner and version
 
     def _fail(self, what: str) -> None:
@@ -37,11 +37,14 @@ class Invariants:
                 points = sum(json.loads(value)["state"]["score"])
                 self.kept[match_id] = max(self.kept.get(match_id, 0), points)
             case ["mp", "match", match_id, "lease"]:
-                self.epochs[match_id] = max(self.epochs.get(match_id, 0), int(value.partition(":")[0]))
+                epoch, _, worker = value.partition(":")
+                self.leases.setdefault(match_id, set()).add((int(epoch), worker))
 
-    def dropped(self, match_id: str, epoch: int) -> None:
+    def dropped(self, match_id: str, epoch: int, worker: str) -> None:
         """An owner gave its match up because another has it: then there is one."""
-        if match_id not in self.excused and self.epochs.get(match_id, 0) <= epoch:
+        leases = self.leases.get(match_id, ())
+        has_other = any(newer > epoch or (newer == epoch and other != worker) for newer, other in leases)
+        if match_id not in self.excused and not has_other:
             self._fail(f"{match_id}: its only owner, of epoch {epoch}, gave it up as somebody else's")
 
     def told(self, match_id: str, identity: str, owner: str, state: engine.MatchState) -> None:

@@ -150,6 +150,11 @@ class Valkey:
         self.touch(key)
         return "OK"
 
+    def _do_incr(self, key: str) -> Any:
+        count = int(self.data.get(key, b"0")) + 1
+        self._do_set(key, str(count))
+        return count
+
     def _do_expire(self, key: str, seconds: str) -> Any:
         if key not in self.data:
             return 0

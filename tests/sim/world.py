@@ -83,11 +83,12 @@ class Host:
         await worker.start()
 
     def _watch(self, worker: Worker) -> None:
-        """Whether it gives up only what another worker has."""
+        """Whether it gives up only what another worker has, or has brought to its end."""
         lost = worker.lost
 
         def watched(owner: MatchOwner) -> None:
-            self.world.invariants.dropped(owner.spec.id, owner.epoch)
+            if not self.world.is_known_over(owner.spec.id):
+                self.world.invariants.dropped(owner.spec.id, owner.epoch, self.name)
             lost(owner)
 
         worker.lost = worker.ending._lost = watched  # type: ignore[method-assign]
@@ -139,6 +140,7 @@ class World:
         self.story: list[str] = []
         self._nature = Process("nature")
         self._quiet_until = 0.0
+        self._away_until = 0.0
 
     # What the live tier stands on
 
@@ -304,6 +306,7 @@ class World:
                 self.later(seconds, setattr, host.wire, "slow_s", 0.0)
             case "away":
                 self.valkey.go()
+                self._away_until = now + seconds  # workers look dead until they have renewed themselves
                 self.later(seconds, setattr, self.valkey, "is_away", False)
             case "kill" if host.worker is not None:
                 host.kill()
@@ -325,7 +328,7 @@ class World:
             case "rollback" if self._may_roll_back():
                 self.valkey.roll_back(rng.uniform(0.2, 1.0))
                 self._quiet_until = now + HEAL_S
-            case "lose all" if self._may_roll_back():
+            case "lose all" if self._may_roll_back() and self._are_all_owned():
                 self.valkey.forget()
                 self._quiet_until = now + HEAL_S
             case "quit":
@@ -376,11 +379,16 @@ class World:
 
     def _may_roll_back(self) -> bool:
         now = self.loop.time()
-        return not self.valkey.is_away and all(
+        return not self.valkey.is_away and now >= self._away_until + HEAL_S and all(
             host.worker is not None and not host.process.is_frozen and not host.wire.slow_s
             and max(host.wire.cut_until.values()) < now - 5 and not host.worker.is_draining
             for host in self.hosts.values()
         )  # fmt: skip
+
+    def _are_all_owned(self) -> bool:
+        """Whether each match is in a living worker, or stored. What only the directory has is lost with it."""
+        owned = {match_id for host in self.hosts.values() if host.worker is not None for match_id in host.worker.owners}
+        return all(match_id in owned or match_id in self.database for match_id in self.matches)
 
     def _poison(self) -> None:
         """Something stored of a match cannot be read any more. Nothing is promised for it; for its neighbours it is."""

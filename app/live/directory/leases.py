@@ -1,6 +1,5 @@
 """The leases: what an owner may do with its match, by the epoch that it was given."""
 
-from collections.abc import Collection
 from typing import cast
 
 from redis.asyncio.client import Pipeline
@@ -75,33 +74,33 @@ class Leases:
 
         await self._store.transaction(attempt)
 
-    async def known(self, match_ids: Collection[str]) -> list[str]:
-        """Those of the matches that have a lease."""
-        if not match_ids:
-            return []
-        texts = await self._store.client.mget([match_key(match_id, "lease") for match_id in match_ids])
-        return [match_id for match_id, text in zip(match_ids, texts, strict=True) if text]
-
-    async def is_owned(self, match_id: str, *, epoch: int) -> bool:
+    async def is_owned(self, match_id: str, *, worker: str, epoch: int) -> bool:
         """False when the lease has moved on."""
         lease = lease_or_none(cast("str | None", await self._store.client.get(match_key(match_id, "lease"))))
-        return lease is None or lease.holds(epoch)
+        return lease is None or lease.holds(epoch, worker)
 
-    async def checkpoint(self, match_id: str, *, epoch: int, checkpoint: Checkpoint, known: int = 0) -> None:
+    async def checkpoint(
+        self, match_id: str, *, worker: str, epoch: int, checkpoint: Checkpoint, known: int = 0
+    ) -> None:
         """Keep the rally boundary, unless it or a newer one is kept; those of other matches travel with it.
 
         `known` is the version of the one before. Fenced, NoSuchMatch.
         """
-        await self._checkpoints.keep(match_id, epoch=epoch, checkpoint=checkpoint, known=known)
+        await self._checkpoints.keep(match_id, worker=worker, epoch=epoch, checkpoint=checkpoint, known=known)
 
-    async def release(self, match_id: str, *, epoch: int, keep: bool = False) -> None:
+    @property
+    def calls(self) -> int:
+        """How many calls with checkpoints the directory has counted, of this worker."""
+        return self._checkpoints.calls
+
+    async def release(self, match_id: str, *, worker: str, epoch: int, keep: bool = False) -> None:
         """Give the match up; the next seat request places it anew. Fenced, NoSuchMatch.
 
         `keep`: it stays where others look for matches without an owner.
         """
 
         async def attempt(pipe: Pipeline) -> None:
-            lease, _ = await self._store.guard(pipe, match_id, epoch)
+            lease, _ = await self._store.guard(pipe, match_id, worker=worker, epoch=epoch)
             begin(pipe)
             pipe.set(match_key(match_id, "lease"), Lease(epoch, "").text(), ex=MATCH_SECONDS)
             if not keep:

@@ -161,7 +161,7 @@ class Matches:
         """
 
         async def attempt(pipe: Pipeline) -> str | None:
-            lease, header = await self._store.guard(pipe, match_id, epoch)
+            lease, header = await self._store.guard(pipe, match_id, worker=worker, epoch=epoch)
             others = [other for other in await self._workers.alive() if other.name != worker]
             try:
                 placed = place(lease, others, schema=checkpoint.schema if checkpoint else 1, leaving=release)

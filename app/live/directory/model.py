@@ -100,12 +100,13 @@ class Lease:
     def text(self) -> str:
         return f"{self.epoch}:{self.worker}"
 
-    def holds(self, epoch: int) -> bool:
-        """Whether an owner of `epoch` still has the match: nobody came after it.
+    def holds(self, epoch: int, worker: str) -> bool:
+        """Whether the owner of `epoch` at `worker` still has the match: nobody came after it.
 
-        An older epoch than the owner's is what a directory says that went back in time, and has to be told again.
+        An older epoch than the owner's is what a directory says that went back in time, and has to be told again. One
+        that went back may also give an epoch twice, to two workers: then the one that it names has the match.
         """
-        return self.epoch <= epoch
+        return self.epoch < epoch or (self.epoch == epoch and self.worker in ("", worker))
 
     @classmethod
     def parse(cls, text: str | None) -> "Lease":
@@ -155,10 +156,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a renewal found out: matches that another owner has, and those that the directory does not know any more."""
+    """What a renewal found out: matches that another owner has, and those that the directory does not know any more.
+
+    `went_back`: it has lost what it was told last.
+    """
 
     lost: frozenset[str]
     forgotten: frozenset[str]
+    went_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)

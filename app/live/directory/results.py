@@ -1,6 +1,7 @@
 """Matches that are over: forgotten when the database has their results, kept where others find them until then."""
 
 import logging
+from collections.abc import Collection
 from typing import Final, cast
 
 from redis.asyncio.client import Pipeline
@@ -26,11 +27,11 @@ class Results:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def done(self, match_id: str, *, epoch: int) -> None:
+    async def done(self, match_id: str, *, worker: str, epoch: int) -> None:
         """The match is over and the database has its result, or there is none. Fenced, NoSuchMatch."""
 
         async def attempt(pipe: Pipeline) -> None:
-            lease, _ = await self._store.guard(pipe, match_id, epoch)
+            lease, _ = await self._store.guard(pipe, match_id, worker=worker, epoch=epoch)
             begin(pipe)
             _queue_end(pipe, match_id)
             pipe.zrem(worker_key(lease.worker, "load"), match_id)
@@ -38,14 +39,14 @@ class Results:
 
         await self._store.transaction(attempt)
 
-    async def wait(self, match_id: str, *, epoch: int) -> None:
+    async def wait(self, match_id: str, *, worker: str, epoch: int) -> None:
         """The match is over, and its result waits on a disk for the database: pages find it here until then.
 
         Fenced, NoSuchMatch.
         """
 
         async def attempt(pipe: Pipeline) -> None:
-            lease, _ = await self._store.guard(pipe, match_id, epoch)
+            lease, _ = await self._store.guard(pipe, match_id, worker=worker, epoch=epoch)
             begin(pipe)
             pipe.set(match_key(match_id, "over"), "1", ex=MATCH_SECONDS)
             pipe.zrem(worker_key(lease.worker, "load"), match_id)
@@ -80,6 +81,15 @@ class Results:
             else:
                 found.append(claim)
         return found
+
+    async def reopened(self, match_ids: Collection[str]) -> list[str]:
+        """Those of these matches, all of which were told to be over, that the directory takes for going on."""
+        if not match_ids:
+            return []
+        keys = [match_key(match_id, part) for match_id in match_ids for part in ("lease", "over")]
+        texts = await self._store.client.mget(keys)
+        leases = zip(match_ids, texts[::2], texts[1::2], strict=True)
+        return [match_id for match_id, lease, over in leases if lease and not over]
 
     async def recorded(self, match_id: str) -> None:
         """The database has the result at last."""

@@ -62,7 +62,7 @@ class Store:
             raise NoSuchMatch(match_id)
         return read_spec(text)
 
-    async def guard(self, pipe: Pipeline, match_id: str, epoch: int) -> tuple[Lease, str | None]:
+    async def guard(self, pipe: Pipeline, match_id: str, *, worker: str, epoch: int) -> tuple[Lease, str | None]:
         """Watch the lease and refuse an owner that does not hold it; answers with its lease and the stored checkpoint.
 
         NoSuchMatch when there is no lease.
@@ -72,7 +72,7 @@ class Store:
         lease = Lease.parse(text)
         if not lease.epoch:
             raise NoSuchMatch(match_id)
-        if not lease.holds(epoch):
+        if not lease.holds(epoch, worker):
             raise Fenced(match_id)
         return Lease(epoch, lease.worker), header
 

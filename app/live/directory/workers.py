@@ -81,8 +81,11 @@ class Workers:
         run: str = "",
         load: float = 0.0,
         watched: dict[str, int] | None = None,
+        calls: int = 0,
     ) -> Beat:
         """Renew the worker and its leases. `owned` is match id -> epoch, `run` names this process among its likes.
+
+        `calls` is the number of its calls with checkpoints that the directory has counted (Leases.calls).
 
         `load` is the share of a core that it uses, `watched` counts those who watch, by match id.
         """
@@ -102,6 +105,7 @@ class Workers:
             pipe.set(worker_key(name), dump(about), ex=WORKER_SECONDS)
             pipe.sadd(WORKERS, name)
             pipe.expire(worker_key(name, "load"), MATCH_SECONDS)
+            pipe.get(worker_key(name, "calls"))
             if owned:
                 pipe.zadd(worker_key(name, "load"), dict.fromkeys(owned, now + LOAD_SECONDS))
                 pipe.mget([match_key(match_id, "lease") for match_id in owned])
@@ -112,9 +116,9 @@ class Workers:
             lease = lease_or_none(texts[match_id])
             if lease is None or lease.epoch < epoch:
                 forgotten.add(match_id)
-            elif not lease.holds(epoch):
+            elif not lease.holds(epoch, name):
                 lost.add(match_id)
-        return Beat(lost=frozenset(lost), forgotten=frozenset(forgotten))
+        return Beat(frozenset(lost), frozenset(forgotten), went_back=int(answers[3] or 0) < calls)
 
     async def gone(self, name: str, *, run: str = "") -> None:
         """The worker leaves on purpose, unless another process (not `run`) has its name by now.
@@ -143,6 +147,7 @@ class Workers:
                 return
             begin(pipe)
             pipe.srem(WORKERS, name)
+            pipe.delete(worker_key(name, "calls"))
             await pipe.execute()
 
         await self._store.transaction(attempt)

@@ -70,6 +70,7 @@ class Renewal:
                 run=self.run,
                 load=self._load.measure(),
                 watched=watched,
+                calls=self._directory.leases.calls,
             )
         except (RedisError, TimeoutError) as error:
             self.failed(error)

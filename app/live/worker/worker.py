@@ -71,7 +71,7 @@ class Worker:
         self._claiming = asyncio.Semaphore(CLAIMS_MAX)
         self.outbox = Outbox(clock, lost=self._fenced, failed=self.directory_failed)
         self.ending = Ending(
-            directory, results, clock=clock, outbox=self.outbox, lost=self.lost, failed=self.directory_failed
+            name, directory, results, clock=clock, outbox=self.outbox, lost=self.lost, failed=self.directory_failed
         )
         self.logouts = Logouts(directory, self.connections, self._owners, failed=self.directory_failed)
         self._drain: Drain | None = None
@@ -178,7 +178,7 @@ class Worker:
 
     def rematch(self, owner: MatchOwner) -> None:
         spec = replace(
-            _swapped(owner.spec),
+            owner.spec.swapped(),
             id=match_id_new(),
             created_at=self.clock.wall().isoformat(),
             rules_version=RULES.version,  # who played by old ones loads a new page on the way
@@ -192,8 +192,8 @@ class Worker:
 
     def _release_soon(self, owner: MatchOwner) -> None:
         """Let go of a match; one that has begun is left for whoever finds it."""
-        release, keep = self._directory.leases.release, owner.has_started
-        self.outbox.put(owner, "release", partial(release, owner.spec.id, epoch=owner.epoch, keep=keep))
+        release = partial(self._directory.leases.release, owner.spec.id, worker=self.name, epoch=owner.epoch)
+        self.outbox.put(owner, "release", partial(release, keep=owner.has_started))
 
     def crashed(self, owner: MatchOwner, error: Exception) -> None:
         logger.error("match crashed", exc_info=error, extra={"match": owner.spec.id})
@@ -248,7 +248,7 @@ class Worker:
 
     async def _save(self, owner: MatchOwner, checkpoint: Checkpoint) -> None:
         await self._directory.leases.checkpoint(
-            owner.spec.id, epoch=owner.epoch, checkpoint=checkpoint, known=owner.stored
+            owner.spec.id, worker=self.name, epoch=owner.epoch, checkpoint=checkpoint, known=owner.stored
         )
         owner.kept(checkpoint.state["version"])
 
@@ -265,14 +265,16 @@ class Worker:
         if beat is None:
             self._takeover.forget()
             return
-        for match_id in sorted(beat.lost | beat.forgotten):
+        for match_id in sorted(owned if beat.went_back else beat.lost | beat.forgotten):
             owner = self._owners.get(match_id)
             if owner is None or owner.is_done or owner.is_parting or owner.epoch != owned[match_id]:
                 continue
             if match_id in beat.lost:
                 self.lost(owner)
-            else:
+            elif match_id in beat.forgotten:
                 self._restore(owner)
+            elif owner.checkpoint is not None:  # the directory may lack the last one
+                self.keep(owner, owner.checkpoint)
         # Beside the beat, which nothing may hold up: many orphans would cost the adopter its own key
         if not self.is_draining and (self._looking is None or self._looking.done()):
             self._looking = self.spawn(self._look_after_others())
@@ -376,14 +378,6 @@ async def _every(seconds: float | Callable[[], float], work: Callable[[], Awaita
             await work()
         except Exception:
             logger.exception("background work failed")
-
-
-def _swapped(spec: MatchSpec) -> MatchSpec:
-    """Friends change sides for a rematch."""
-    left, right = spec.players
-    if spec.mode == "ai" or left is None or right is None:
-        return spec
-    return replace(spec, players=(replace(right, side=0), replace(left, side=1)))
 
 
 _installed: Worker | None = None

@@ -275,8 +275,8 @@ def test_a_match_whose_result_waits_for_the_database_is_over_and_to_be_found(cli
 
     async def wait(stored: directory.Directory) -> None:
         claim = await stored.leases.claim(match_id, worker=worker)
-        await stored.leases.checkpoint(match_id, epoch=claim.epoch, checkpoint=checkpoint)
-        await stored.results.wait(match_id, epoch=claim.epoch)
+        await stored.leases.checkpoint(match_id, worker=worker, epoch=claim.epoch, checkpoint=checkpoint)
+        await stored.results.wait(match_id, worker=worker, epoch=claim.epoch)
 
     directory_does(wait)
     summary = client.get(f"/api/matches/{match_id}").json()

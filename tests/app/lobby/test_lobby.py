@@ -536,4 +536,4 @@ async def begin(lobby: Lobby, match: str, score: tuple[int, int]) -> None:
     state = engine.state_to_json(structs.replace(engine.initial(), version=9, score=score))
     moment = lobby.clock.wall()
     checkpoint = Checkpoint(state, Events.of([]), now=5, saved_at=moment, started_at=moment, away=(0, 0))
-    await lobby.directory.leases.checkpoint(match, epoch=claim.epoch, checkpoint=checkpoint)
+    await lobby.directory.leases.checkpoint(match, worker="local-8101", epoch=claim.epoch, checkpoint=checkpoint)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,6 +29,11 @@ async def lease(house: Any, match_id: str, text: str = "3:alpha-8101") -> str:
     return match_id
 
 
+def as_owner(house: Any) -> Any:
+    """The call that keeps a checkpoint, of the owner that such a lease names."""
+    return partial(house.directory.leases.checkpoint, worker="alpha-8101", epoch=3)
+
+
 async def stored(house: Any, match_id: str) -> list[Any]:
     """The stored timeline."""
     pieces = await house.redis.lrange(f"mp:match:{match_id}:timeline", 0, -1)
@@ -50,38 +56,38 @@ async def test_what_is_wrong_with_one_is_no_matter_for_the_others(
         calls.append(words[0])
         return await execute(client, *words, **options)
 
-    keep = house.directory.leases.checkpoint
-    await keep(await lease(house, "before"), epoch=3, checkpoint=checkpoint)  # Valkey knows the script from here on
+    keep = as_owner(house)
+    await keep(await lease(house, "before"), checkpoint=checkpoint)  # Valkey knows the script from here on
     healthy = [await lease(house, f"healthy{number}") for number in range(100)]
-    fenced = await lease(house, "fenced", "4:beta-8101")
+    fenced = [await lease(house, "newer", "4:beta-8101"), await lease(house, "other", "3:beta-8101")]
     poisoned = await lease(house, "poisoned")
     await house.redis.set(f"mp:match:{poisoned}:timeline", "no list")
 
     monkeypatch.setattr(type(house.redis), "execute_command", count)
     outcomes = await asyncio.gather(
-        *(keep(match_id, epoch=3, checkpoint=checkpoint) for match_id in (fenced, "unknown", poisoned, *healthy)),
+        *(keep(match_id, checkpoint=checkpoint) for match_id in (*fenced, "unknown", poisoned, *healthy)),
         return_exceptions=True,
     )
 
-    assert [type(outcome) for outcome in outcomes[:2]] == [Fenced, NoSuchMatch]
-    assert set(outcomes[2:]) == {None}
+    assert [type(outcome) for outcome in outcomes[:3]] == [Fenced, Fenced, NoSuchMatch]
+    assert set(outcomes[3:]) == {None}
     assert calls == ["EVALSHA", "EVALSHA"], "one for all, and one more for what was no timeline"
     monkeypatch.undo()
     for match_id in (poisoned, healthy[0], healthy[99]):
         assert await stored(house, match_id) == checkpoint.timeline
-    for match_id in (fenced, "unknown"):
+    for match_id in (*fenced, "unknown"):
         assert not await house.redis.exists(f"mp:match:{match_id}:snapshot", f"mp:match:{match_id}:timeline")
 
 
 @pytest.mark.parametrize("loses", ["nothing", "the last one", "everything", "what an older release can find"])
 async def test_a_timeline_has_no_gap_whatever_was_stored_before(house: Any, checkpoint: Checkpoint, loses: str) -> None:
     """The owner sends what came since its last checkpoint, which Valkey may have lost, or have without its knowing."""
-    keep, match_id = house.directory.leases.checkpoint, await lease(house, "match2")
+    keep, match_id = as_owner(house), await lease(house, "match2")
     snapshot, timeline = f"mp:match:{match_id}:snapshot", f"mp:match:{match_id}:timeline"
     last = len(checkpoint.timeline)
-    await keep(match_id, epoch=3, checkpoint=earlier(checkpoint, 1))
+    await keep(match_id, checkpoint=earlier(checkpoint, 1))
     before = await house.redis.get(snapshot)
-    await keep(match_id, epoch=3, checkpoint=earlier(checkpoint, 3), known=1)
+    await keep(match_id, checkpoint=earlier(checkpoint, 3), known=1)
     match loses:
         case "the last one":
             await house.redis.set(snapshot, before)
@@ -92,24 +98,24 @@ async def test_a_timeline_has_no_gap_whatever_was_stored_before(house: Any, chec
             header = json.loads(await house.redis.get(snapshot))
             await house.redis.set(snapshot, json.dumps({name: header[name] for name in header if name != "version"}))
 
-    await keep(match_id, epoch=3, checkpoint=checkpoint, known=3)
+    await keep(match_id, checkpoint=checkpoint, known=3)
     assert await stored(house, match_id) == checkpoint.timeline
     assert json.loads(await house.redis.get(snapshot))["version"] == last
 
-    await keep(match_id, epoch=3, checkpoint=checkpoint, known=3)  # its answer was lost
-    await keep(match_id, epoch=3, checkpoint=earlier(checkpoint, 3), known=1)  # and one that was held up
+    await keep(match_id, checkpoint=checkpoint, known=3)  # its answer was lost
+    await keep(match_id, checkpoint=earlier(checkpoint, 3), known=1)  # and one that was held up
     assert await stored(house, match_id) == checkpoint.timeline
     assert json.loads(await house.redis.get(snapshot))["version"] == last
 
 
 async def test_a_call_that_fails_fails_for_all_that_travelled_with_it(house: Any, checkpoint: Checkpoint) -> None:
-    keep, ids = house.directory.leases.checkpoint, [await lease(house, f"match{number}") for number in (2, 3)]
+    keep, ids = as_owner(house), [await lease(house, f"match{number}") for number in (2, 3)]
     house.valkey.connected = False
     outcomes = await asyncio.gather(
-        *(keep(match_id, epoch=3, checkpoint=checkpoint) for match_id in ids), return_exceptions=True
+        *(keep(match_id, checkpoint=checkpoint) for match_id in ids), return_exceptions=True
     )
     assert all(isinstance(outcome, RedisError) for outcome in outcomes)
 
     house.valkey.connected = True
-    await asyncio.gather(*(keep(match_id, epoch=3, checkpoint=checkpoint) for match_id in ids))
+    await asyncio.gather(*(keep(match_id, checkpoint=checkpoint) for match_id in ids))
     assert await stored(house, ids[1]) == checkpoint.timeline

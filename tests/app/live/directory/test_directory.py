@@ -163,7 +163,7 @@ async def test_a_finished_match_says_so_and_an_unknown_one_too(house: Any) -> No
     match_id = await house.match()
     await seat(house, match_id)
     claim = await house.directory.leases.claim(match_id, worker="alpha-8101")
-    await house.directory.results.done(match_id, epoch=claim.epoch)
+    await house.directory.results.done(match_id, worker="alpha-8101", epoch=claim.epoch)
 
     with pytest.raises(MatchOver):
         await seat(house, match_id)
@@ -222,8 +222,8 @@ async def test_a_boundary_that_comes_late_does_not_replace_a_newer_one(house: An
     worker = await house.worker()
     kept: list[tuple[int, Checkpoint]] = []
 
-    async def keep(match_id: str, *, epoch: int, checkpoint: Checkpoint, known: int) -> None:
-        kept.append((epoch, checkpoint))
+    async def keep(match_id: str, *, worker: str, epoch: int, checkpoint: Checkpoint, known: int) -> None:
+        kept.append(({"worker": worker, "epoch": epoch}, checkpoint))
 
     with monkeypatch.context() as patched:
         patched.setattr(house.directory.leases, "checkpoint", keep)
@@ -231,10 +231,10 @@ async def test_a_boundary_that_comes_late_does_not_replace_a_newer_one(house: An
         for played in (1, 2, 3):
             await house.clock.until(lambda played=played: sum(ada.score) == played)
             await house.settle()
-    (epoch, first), (_, second), (_, third) = kept[-3:]
+    (owner, first), (_, second), (_, third) = kept[-3:]
 
     for checkpoint, newest in ((second, second), (first, second), (third, third)):
-        await house.directory.leases.checkpoint(ada.match_id, epoch=epoch, checkpoint=checkpoint)
+        await house.directory.leases.checkpoint(ada.match_id, **owner, checkpoint=checkpoint)
         assert list((await house.directory.matches.standing(ada.match_id)).score) == newest.state["score"]
 
     claim = await house.directory.leases.claim(ada.match_id, worker=worker.name)

@@ -130,12 +130,13 @@ async def test_a_stale_owner_can_write_nothing(house: Any) -> None:
     await ada.join()
 
     assert old.checkpoint
+    owner = {"worker": first.name, "epoch": old.epoch}
     with pytest.raises(Fenced):
-        await house.directory.leases.checkpoint(ada.match_id, epoch=old.epoch, checkpoint=old.checkpoint)
+        await house.directory.leases.checkpoint(ada.match_id, **owner, checkpoint=old.checkpoint)
     with pytest.raises(Fenced):
-        await house.directory.results.done(ada.match_id, epoch=old.epoch)
+        await house.directory.results.done(ada.match_id, **owner)
     with pytest.raises(Fenced):
-        await house.directory.leases.release(ada.match_id, epoch=old.epoch)
+        await house.directory.leases.release(ada.match_id, **owner)
 
 
 async def test_nobody_forfeits_while_the_lease_is_in_doubt(house: Any) -> None:
@@ -176,9 +177,11 @@ async def test_a_match_waits_at_its_point_for_a_directory_that_is_away(house: An
     assert await house.directory.matches.get(ada.match_id) is None
 
 
-async def test_an_end_that_the_directory_has_forgotten_is_told_again(house: Any) -> None:
+@pytest.mark.parametrize("database", ["answers", "is away", "was away"])
+async def test_an_end_that_the_directory_has_forgotten_is_told_again(house: Any, database: str) -> None:
     """Its file lacks the last second: it would give the match, one point before its end, to whoever looks."""
     worker = await house.worker()
+    house.is_database_down = database != "answers"
     ada, _ = await house.pair(points=3)
     await house.clock.until(lambda: sum(ada.score) == 2)
     await house.settle()
@@ -187,6 +190,10 @@ async def test_an_end_that_the_directory_has_forgotten_is_told_again(house: Any)
     before = {key: await house.redis.dump(key) for key in keys}
     await house.clock.until(lambda: ada.is_over)
     await house.settle()
+    if database == "was away":
+        house.is_database_down = False
+        await worker.results.retry(fresh_seconds=0)
+        await worker.ending.retry()
 
     for key, value in before.items():
         await house.redis.delete(key)
@@ -195,8 +202,48 @@ async def test_an_end_that_the_directory_has_forgotten_is_told_again(house: Any)
     await worker.ending.retry()
     await house.settle()
 
-    assert await house.directory.matches.get(ada.match_id) is None
     assert await house.redis.get(f"{keys[0]}:over")
+    is_stored = database != "is away"
+    assert (await house.directory.matches.get(ada.match_id) is None) == is_stored
+    assert bool(house.saved) == is_stored
+
+
+async def test_of_two_owners_of_one_epoch_the_one_that_the_directory_names_goes_on(house: Any) -> None:
+    """The directory lost the claim of one, and gave its epoch to another."""
+    first, (ada, _) = await two_points(house)
+    match_id, [owner] = ada.match_id, first.owners.values()
+    await house.redis.set(f"mp:match:{match_id}:lease", f"{owner.epoch}:beta-8101")
+
+    with pytest.raises(Fenced):
+        await house.directory.leases.checkpoint(
+            match_id, worker=first.name, epoch=owner.epoch, checkpoint=owner.checkpoint
+        )
+    assert not await house.directory.leases.is_owned(match_id, worker=first.name, epoch=owner.epoch)
+    assert await house.directory.leases.is_owned(match_id, worker="beta-8101", epoch=owner.epoch)
+    await first.beat()
+
+    assert not first.owners
+    await house.clock.until(lambda: ada.socket.heard("move"))
+
+
+async def test_a_point_that_the_directory_has_lost_is_told_to_it_again(house: Any) -> None:
+    """Its file lacked the last second when it came back; the lease is older, and nothing else tells of it."""
+    worker = await house.worker()
+    ada, _ = await house.pair(points=3)
+    keys = [f"mp:match:{ada.match_id}:snapshot", f"mp:match:{ada.match_id}:timeline", f"mp:worker:{worker.name}:calls"]
+    await house.clock.until(lambda: sum(ada.score) == 1)
+    await house.settle()
+    before = {key: await house.redis.dump(key) for key in keys}
+    await house.clock.until(lambda: sum(ada.score) == 2)
+    await house.settle()
+    for key, value in before.items():
+        await house.redis.delete(key)
+        await house.redis.restore(key, 0, value)
+
+    await worker.beat()
+    await house.settle()
+
+    assert (await house.directory.matches.standing(ada.match_id)).score == ada.score
 
 
 async def test_a_directory_that_loses_everything_learns_it_again(house: Any) -> None:
